@@ -1,0 +1,3 @@
+//! The `sealgate` program: arguments in, exit code out.
+
+fn main() {}
