@@ -2,8 +2,22 @@
 //!
 //! The library is the program; `main.rs` only hands it the arguments.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        clippy::print_stderr,
+        clippy::too_many_lines
+    )
+)]
+
 pub mod clock;
 pub mod crypto;
 pub mod digest;
+pub mod format;
 pub mod object;
 pub mod secret;

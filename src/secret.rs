@@ -60,10 +60,10 @@ impl<const N: usize> Secret<[u8; N]> {
 }
 
 impl Secret<str> {
-    /// Takes over a text. Growing a `String` leaves copies of its earlier, smaller buffers: read into one of
+    /// Copies a text. Growing a `String` leaves copies of its earlier, smaller buffers: read into one of
     /// sufficient capacity.
     #[must_use]
-    pub fn from_text(text: Zeroizing<String>) -> Self {
+    pub fn from_text(text: &Zeroizing<String>) -> Self {
         Self(text.as_str().into())
     }
 }
@@ -124,7 +124,7 @@ mod tests {
         let mut s = Secret::<[u8; 4]>::filled_by(|b| *b = [1, 2, 3, 4]);
         s.expose_secret_mut()[0] = 9;
         assert_eq!(s.expose_secret(), &[9, 2, 3, 4]);
-        let text = Secret::from_text(Zeroizing::new("pass".to_owned()));
+        let text = Secret::from_text(&Zeroizing::new("pass".to_owned()));
         assert_eq!(text.expose_secret(), "pass");
         assert_eq!(Secret::from_bytes_of(b"ab").expose_secret(), b"ab");
     }

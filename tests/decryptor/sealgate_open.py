@@ -85,6 +85,7 @@ def check_metadata(items):
 
 def header_bytes(text):                                  # base64url without padding, in its one canonical form
     need(len(text) <= 2028, "header is longer than 2028 characters")
+    need(re.fullmatch("[A-Za-z0-9_-]*", text) and len(text) % 4 != 1, "header is not base64url without padding")
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     need(base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "header is not canonical base64url")
     return raw

@@ -1,1 +1,12 @@
-fn main() {}
+//! Tests of the library from outside, in one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(unreachable_pub, clippy::cast_possible_truncation, clippy::too_many_lines, clippy::print_stderr)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod known_answers;
+mod manipulations;
+mod properties;
+mod vectors;
+mod wycheproof_suites;

@@ -1,0 +1,135 @@
+//! Where the segments of a body lie, in plaintext and in the stored bytes.
+
+use super::envelope::{Envelope, HeaderBody};
+use super::error::OpenError;
+use super::geometry;
+use super::parts::HEAD_LEN;
+use super::segment::SegmentId;
+use super::suite::Kind;
+use super::trailer::{Footer, Trailer};
+use crate::object::PlaintextRange;
+
+/// One segment of a body and where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// What it is; of an unpinned part the salt is all zero here and stands in the part's head.
+    pub id: SegmentId,
+    /// Plaintext offset of its first byte.
+    pub plain_start: u64,
+    /// Stored offset of its part's head (multipart) or of its first chunk (simple).
+    pub stored_start: u64,
+}
+
+impl Placed {
+    /// Length of the head before the chunks: 72 in a multipart object, else 0.
+    #[must_use]
+    pub const fn head_len(&self) -> u64 {
+        match self.id.kind {
+            Kind::Multipart => HEAD_LEN as u64,
+            Kind::Simple | Kind::UploadState => 0,
+        }
+    }
+
+    /// Stored offset of its first chunk.
+    #[must_use]
+    pub const fn chunks_start(&self) -> u64 {
+        self.stored_start + self.head_len()
+    }
+
+    /// Whether the trailer does not pin the attempt: the salt is in the part's own head.
+    #[must_use]
+    pub fn is_unpinned(&self) -> bool {
+        self.id.kind == Kind::Multipart && self.id.salt == [0; 24]
+    }
+
+    /// Plaintext bytes of it.
+    #[must_use]
+    pub const fn plain_end(&self) -> u64 {
+        self.plain_start + self.id.p
+    }
+}
+
+/// The segments of a body, one behind the other, and the size of the whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    segments: Vec<Placed>,
+    plaintext_len: u64,
+    segments_end: u64,
+    total: u64,
+}
+
+impl Layout {
+    /// The layout of a simple object's body of `total` bytes, by its header alone.
+    ///
+    /// Refuses any `total` but F(P): truncation and extension end here, before a byte is read.
+    pub fn simple(envelope: &Envelope, total: u64) -> Result<Self, OpenError> {
+        let HeaderBody::Simple { salt, p } = envelope.body() else {
+            return Err(OpenError::Misuse("the layout of a multipart object is in its trailer"));
+        };
+        let id = SegmentId { kind: Kind::Simple, part_no: 0, p, salt };
+        Self::new([id], total, 0)
+    }
+
+    /// The layout of an object's body by its trailer, which must be that of `envelope`'s object.
+    pub fn of_trailer(envelope: &Envelope, trailer: &Trailer, footer: &Footer) -> Result<Self, OpenError> {
+        trailer.check_header(envelope)?;
+        Self::recovered(trailer, footer)
+    }
+
+    /// The layout of a body whose header was lost. The object's name is then not bound to its content.
+    pub fn recovered(trailer: &Trailer, footer: &Footer) -> Result<Self, OpenError> {
+        let kind = trailer.kind();
+        let ids = trailer.entries().iter().map(|e| SegmentId { kind, part_no: e.part_no, p: e.p, salt: e.salt });
+        Self::new(ids, footer.total(), footer.tail_len())
+    }
+
+    fn new(ids: impl IntoIterator<Item = SegmentId>, total: u64, tail_len: u64) -> Result<Self, OpenError> {
+        let mut segments = Vec::new();
+        let (mut plain, mut stored) = (0u64, 0u64);
+        for id in ids {
+            let placed = Placed { id, plain_start: plain, stored_start: stored };
+            let len = geometry::segment_len(id.p).ok_or(OpenError::Size)?;
+            stored = placed.chunks_start().checked_add(len).ok_or(OpenError::Size)?;
+            plain = plain.checked_add(id.p).ok_or(OpenError::Size)?;
+            segments.push(placed);
+        }
+        if geometry::object_len(plain) != Some(total) {
+            return Err(OpenError::Size);
+        }
+        if stored.checked_add(tail_len).is_none_or(|end| end > total) {
+            return Err(OpenError::Trailer("the segments reach into the tail"));
+        }
+        Ok(Self { segments, plaintext_len: plain, segments_end: stored, total })
+    }
+
+    /// The segments, in order.
+    #[must_use]
+    pub fn segments(&self) -> &[Placed] {
+        &self.segments
+    }
+
+    /// Plaintext length of the object, P.
+    #[must_use]
+    pub const fn plaintext_len(&self) -> u64 {
+        self.plaintext_len
+    }
+
+    /// Stored offset behind the last segment: here the padding begins.
+    #[must_use]
+    pub const fn segments_end(&self) -> u64 {
+        self.segments_end
+    }
+
+    /// Stored length of the body, F(P).
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The plaintext of part `part_no`, or of the whole of a simple object for part 1.
+    #[must_use]
+    pub fn part(&self, part_no: u32) -> Option<PlaintextRange> {
+        let placed = self.segments.iter().find(|s| s.id.part_no.max(1) == part_no)?;
+        PlaintextRange::new(placed.plain_start, placed.plain_end())
+    }
+}

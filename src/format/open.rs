@@ -1,0 +1,322 @@
+//! Opening a body, piece by piece, in the caller's buffer.
+//!
+//! [`BodyReader`] does no I/O. It says which bytes of the body it wants next ([`BodyReader::wants`]), the caller brings
+//! exactly those, and it verifies and decrypts them in place ([`BodyReader::accept`]). Wanted pieces ascend, and
+//! neighbours touch wherever the body is read through, so a caller may stream one response into it.
+//!
+//! No plaintext leaves before its chunk is authenticated at its place. Of a whole read, the last chunk must be held
+//! back ([`Opened::Held`]) until there is nothing left to want: only then are padding and trailer verified too.
+
+use std::sync::Arc;
+
+use super::envelope::{Envelope, HeaderBody};
+use super::error::OpenError;
+use super::geometry;
+use super::layout::{Layout, Placed};
+use super::parts::{HEAD_LEN, PartHead};
+use super::segment::{SegmentId, SegmentOpener};
+use super::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
+use super::trailer::{FOOTER_LEN, Footer, Trailer};
+use crate::crypto::aead::TAG_LEN;
+use crate::crypto::wrap::{DataKey, RECORD_LEN};
+use crate::object::PlaintextRange;
+
+/// The longest piece that a [`BodyReader`] wants: the tail of a simple object whose trailer has a large extension.
+pub const MAX_PIECE_LEN: usize = RECORD_LEN + 112 + 2 * 65_535 + TAG_LEN + FOOTER_LEN;
+
+/// A piece of the body that is wanted next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Offset in the stored body.
+    pub offset: u64,
+    /// Length, at most [`MAX_PIECE_LEN`].
+    pub len: usize,
+}
+
+/// What a piece gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened<'a> {
+    /// Nothing to pass on: a part's head, padding, or the tail.
+    Nothing,
+    /// Verified plaintext, in order.
+    Plaintext(&'a mut [u8]),
+    /// The end of a whole read's plaintext: to be passed on only once nothing is wanted any more.
+    Held(&'a mut [u8]),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The head of segment `at`.
+    Head,
+    /// Chunk `index` of segment `at`.
+    Chunk {
+        index: u64,
+    },
+    /// Zeros from this offset on.
+    Padding {
+        offset: u64,
+    },
+    /// A simple object's tail from this offset on, behind zeros.
+    Tail {
+        offset: u64,
+    },
+    Done,
+}
+
+/// Why the body is read, and so how far.
+enum Goal {
+    /// The whole object, with all that stands behind its chunks.
+    Whole(WholeTail),
+    /// Some of its bytes.
+    Range(PlaintextRange),
+}
+
+enum WholeTail {
+    /// The trailer was opened before: only the padding, up to this offset, is left to check.
+    Opened { tail_start: u64 },
+    /// The trailer is read with the body and must be that of this envelope.
+    Unread(Arc<Envelope>),
+}
+
+/// Reads a body from its layout.
+pub struct BodyReader {
+    dek: Arc<DataKey>,
+    layout: Layout,
+    goal: Goal,
+    /// Index of the segment that is read.
+    at: usize,
+    step: Step,
+    opener: Option<SegmentOpener>,
+    trailer: Option<Trailer>,
+}
+
+impl BodyReader {
+    /// Reads a whole simple object, tail included, front to back: what a single request for it returns.
+    pub fn simple(envelope: Arc<Envelope>, total: u64) -> Result<Self, OpenError> {
+        let layout = Layout::simple(&envelope, total)?;
+        Self::start(Arc::clone(envelope.dek()), layout, Goal::Whole(WholeTail::Unread(envelope)))
+    }
+
+    /// Reads a whole object whose trailer was opened first.
+    pub fn whole(dek: Arc<DataKey>, layout: Layout, footer: &Footer) -> Result<Self, OpenError> {
+        let tail_start = layout.total().checked_sub(footer.tail_len()).ok_or(OpenError::Size)?;
+        Self::start(dek, layout, Goal::Whole(WholeTail::Opened { tail_start }))
+    }
+
+    /// Reads a range of an object. `range` must lie within the plaintext; what comes out is exactly it.
+    pub fn range(dek: Arc<DataKey>, layout: Layout, range: PlaintextRange) -> Result<Self, OpenError> {
+        if range.end() > layout.plaintext_len() {
+            return Err(OpenError::Misuse("a range beyond the object"));
+        }
+        Self::start(dek, layout, Goal::Range(range))
+    }
+
+    fn start(dek: Arc<DataKey>, layout: Layout, goal: Goal) -> Result<Self, OpenError> {
+        let mut reader = Self { dek, layout, goal, at: 0, step: Step::Done, opener: None, trailer: None };
+        match reader.goal {
+            Goal::Range(range) if range.is_empty() => {}
+            Goal::Range(range) => {
+                reader.at = reader.layout.segments().partition_point(|s| s.plain_end() <= range.start());
+                reader.enter()?;
+            }
+            Goal::Whole(_) => reader.enter()?,
+        }
+        Ok(reader)
+    }
+
+    fn placed(&self) -> Result<Placed, OpenError> {
+        self.layout.segments().get(self.at).copied().ok_or(OpenError::Misuse("behind the last segment"))
+    }
+
+    /// The first chunk of segment `placed` that is to be read.
+    fn first_chunk(&self, placed: &Placed) -> u64 {
+        match self.goal {
+            Goal::Whole(_) => 0,
+            Goal::Range(range) => range.start().saturating_sub(placed.plain_start) / CHUNK_LEN as u64,
+        }
+    }
+
+    fn enter(&mut self) -> Result<(), OpenError> {
+        let placed = self.placed()?;
+        let first = self.first_chunk(&placed);
+        if placed.head_len() > 0 && (first == 0 || placed.is_unpinned()) {
+            self.step = Step::Head;
+        } else {
+            self.open_segment(&placed.id)?;
+            self.step = Step::Chunk { index: first };
+        }
+        Ok(())
+    }
+
+    fn open_segment(&mut self, id: &SegmentId) -> Result<(), OpenError> {
+        let number = u32::try_from(self.at).map_err(|_| OpenError::Size)?;
+        let opener = SegmentOpener::new(&self.dek, id, number)?;
+        self.opener = Some(opener);
+        Ok(())
+    }
+
+    /// The piece of the body that [`BodyReader::accept`] must be given next, or `None`: all is read and verified.
+    #[must_use]
+    pub fn wants(&self) -> Option<Want> {
+        let placed = self.layout.segments().get(self.at);
+        match self.step {
+            Step::Head => placed.map(|placed| Want { offset: placed.stored_start, len: HEAD_LEN }),
+            Step::Chunk { index } => placed.and_then(|placed| {
+                let offset = placed.chunks_start().checked_add(geometry::chunk_offset(index)?)?;
+                Some(Want { offset, len: geometry::chunk_len(placed.id.p, index)? + TAG_LEN })
+            }),
+            Step::Padding { offset } => {
+                let left = self.padding_end().saturating_sub(offset);
+                let len = usize::try_from(left).unwrap_or(usize::MAX).min(SEALED_CHUNK_LEN);
+                Some(Want { offset, len })
+            }
+            Step::Tail { offset } => usize::try_from(self.layout.total() - offset).ok().map(|len| Want { offset, len }),
+            Step::Done => None,
+        }
+    }
+
+    /// Verifies `piece`, the bytes that [`BodyReader::wants`] named, and decrypts it in place.
+    ///
+    /// After an error the reader must not be used again, and what it gave so far is all that may be passed on.
+    pub fn accept<'a>(&mut self, piece: &'a mut [u8]) -> Result<Opened<'a>, OpenError> {
+        let want = self.wants().ok_or(OpenError::Misuse("nothing is wanted"))?;
+        if piece.len() != want.len {
+            return Err(OpenError::Misuse("not the piece that is wanted"));
+        }
+        match self.step {
+            Step::Head => self.accept_head(piece),
+            Step::Chunk { index } => self.accept_chunk(index, piece),
+            Step::Padding { offset } => {
+                check_zero(piece)?;
+                self.padding(offset + want.len as u64);
+                Ok(Opened::Nothing)
+            }
+            Step::Tail { .. } => self.accept_tail(piece),
+            Step::Done => Err(OpenError::Misuse("nothing is wanted")),
+        }
+    }
+
+    fn accept_head<'a>(&mut self, piece: &[u8]) -> Result<Opened<'a>, OpenError> {
+        let placed = self.placed()?;
+        let bytes = piece.try_into().map_err(|_| OpenError::PartHead("cut short"))?;
+        let head = PartHead::parse(bytes)?;
+        if head.part_no != placed.id.part_no {
+            return Err(OpenError::PartHead("another part's number"));
+        }
+        if head.p != placed.id.p {
+            return Err(OpenError::PartHead("another length"));
+        }
+        let id = if placed.is_unpinned() { SegmentId { salt: head.salt, ..placed.id } } else { placed.id };
+        if head.salt != id.salt {
+            return Err(OpenError::PartHead("another attempt's salt"));
+        }
+        self.open_segment(&id)?;
+        if !self.opener.as_ref().is_some_and(|opener| opener.commits_to(&head.commitment)) {
+            return Err(OpenError::PartHead("another key's commitment"));
+        }
+        self.step = Step::Chunk { index: self.first_chunk(&placed) };
+        Ok(Opened::Nothing)
+    }
+
+    fn accept_chunk<'a>(&mut self, index: u64, piece: &'a mut [u8]) -> Result<Opened<'a>, OpenError> {
+        let placed = self.placed()?;
+        let opener = self.opener.as_ref().ok_or(OpenError::Misuse("no segment is open"))?;
+        let text = opener.open(index, piece)?;
+        let start = placed.plain_start + index * CHUNK_LEN as u64;
+        let end = start + text.len() as u64;
+        let is_last_of_segment = index + 1 == geometry::chunk_count(placed.id.p);
+        let is_last_segment = self.at + 1 == self.layout.segments().len();
+        match self.goal {
+            Goal::Whole(_) => {
+                if !is_last_of_segment {
+                    self.step = Step::Chunk { index: index + 1 };
+                } else if is_last_segment {
+                    self.padding(self.layout.segments_end());
+                    return Ok(Opened::Held(text));
+                } else {
+                    self.at += 1;
+                    self.enter()?;
+                }
+                Ok(Opened::Plaintext(text))
+            }
+            Goal::Range(range) => {
+                if end >= range.end() {
+                    self.step = Step::Done;
+                } else if is_last_of_segment {
+                    self.at += 1;
+                    self.enter()?;
+                } else {
+                    self.step = Step::Chunk { index: index + 1 };
+                }
+                let from = range.start().saturating_sub(start).min(text.len() as u64);
+                let to = range.end().saturating_sub(start).min(text.len() as u64);
+                let within = usize::try_from(from).ok().zip(usize::try_from(to).ok());
+                let slice = within.and_then(|(from, to)| text.get_mut(from..to));
+                slice.map(Opened::Plaintext).ok_or(OpenError::Misuse("a range beyond the object"))
+            }
+        }
+    }
+
+    /// Where the zeros that can be told from the tail end.
+    fn padding_end(&self) -> u64 {
+        match &self.goal {
+            Goal::Whole(WholeTail::Opened { tail_start }) => *tail_start,
+            Goal::Whole(WholeTail::Unread(_)) => {
+                self.layout.total().saturating_sub(MAX_PIECE_LEN as u64).max(self.layout.segments_end())
+            }
+            Goal::Range(_) => self.layout.segments_end(),
+        }
+    }
+
+    fn padding(&mut self, offset: u64) {
+        self.step = if offset < self.padding_end() {
+            Step::Padding { offset }
+        } else {
+            match &self.goal {
+                Goal::Whole(WholeTail::Unread(_)) => Step::Tail { offset },
+                Goal::Whole(WholeTail::Opened { .. }) | Goal::Range(_) => Step::Done,
+            }
+        };
+    }
+
+    fn accept_tail<'a>(&mut self, piece: &mut [u8]) -> Result<Opened<'a>, OpenError> {
+        let Goal::Whole(WholeTail::Unread(envelope)) = &self.goal else {
+            return Err(OpenError::Misuse("the trailer was opened before"));
+        };
+        let footer = piece.last_chunk::<FOOTER_LEN>().ok_or(OpenError::Size)?;
+        let footer = Footer::parse(footer, self.layout.total())?;
+        let padding = usize::try_from(footer.tail_len())
+            .ok()
+            .and_then(|tail| piece.len().checked_sub(tail))
+            .ok_or(OpenError::Trailer("the segments reach into the tail"))?;
+        let (zeros, tail) = piece.split_at_mut_checked(padding).ok_or(OpenError::Size)?;
+        check_zero(zeros)?;
+        let trailer = footer.open(envelope.dek(), tail)?;
+        trailer.check_header(envelope)?;
+        self.trailer = Some(trailer);
+        self.step = Step::Done;
+        Ok(Opened::Nothing)
+    }
+
+    /// The trailer that a whole read of a simple object ended with.
+    #[must_use]
+    pub const fn trailer(&self) -> Option<&Trailer> {
+        self.trailer.as_ref()
+    }
+
+    /// The layout that is read.
+    #[must_use]
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+fn check_zero(bytes: &[u8]) -> Result<(), OpenError> {
+    if bytes.iter().all(|&byte| byte == 0) { Ok(()) } else { Err(OpenError::Padding) }
+}
+
+/// Whether a header says that the layout of its body is in the trailer, which must then be read first.
+#[must_use]
+pub fn needs_trailer(envelope: &Envelope) -> bool {
+    envelope.body() == HeaderBody::Multipart
+}
