@@ -2,8 +2,21 @@
 //!
 //! The library is the program; `main.rs` only hands it the arguments.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
 pub mod clock;
 pub mod crypto;
 pub mod digest;
+pub mod keys;
+pub mod manual;
 pub mod object;
 pub mod secret;
