@@ -1,6 +1,6 @@
 //! sealgate: a client-side encryption gateway for object storage, with keys that only the customer holds.
 //!
-//! The library is the program; `main.rs` only hands it the arguments.
+//! The library is the program; `main.rs` only hands it the arguments. The manual is [`manual`].
 
 #![cfg_attr(
     test,
@@ -19,5 +19,8 @@ pub mod clock;
 pub mod crypto;
 pub mod digest;
 pub mod format;
+pub mod keys;
+pub mod manual;
 pub mod object;
+pub mod offline;
 pub mod secret;
