@@ -281,6 +281,16 @@ impl Unverified {
         &self.wrapped
     }
 
+    /// What the header claims and nothing has proved yet: for showing it to a person, and for nothing else.
+    #[must_use]
+    pub fn danger_claims(&self) -> Claims {
+        Claims {
+            plaintext_len: (self.p != NO_LENGTH).then_some(self.p),
+            sealed_metadata_len: self.sealed_metadata.len(),
+            header_len: self.bytes.len(),
+        }
+    }
+
     /// What the data key must have been wrapped for, if this header stands before `context`.
     #[must_use]
     pub fn binding<'a>(&'a self, context: &'a Context) -> Binding<'a> {
@@ -336,6 +346,17 @@ impl Unverified {
         let tag = *tag;
         Ok(Envelope { dek: Arc::new(dek), body, metadata, kek_id: self.wrapped.kek_id, tag })
     }
+}
+
+/// What a header says of itself before anything is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// The plaintext length, in a header that has one.
+    pub plaintext_len: Option<u64>,
+    /// Length of the sealed metadata, 0 if there is none.
+    pub sealed_metadata_len: usize,
+    /// Length of the whole header.
+    pub header_len: usize,
 }
 
 /// A header that was verified: for this object, under this data key.

@@ -437,6 +437,12 @@ impl Footer {
         self.record_len + self.sealed_len + FOOTER_LEN as u64
     }
 
+    /// Length of the sealed trailer alone.
+    #[must_use]
+    pub const fn sealed_trailer_len(&self) -> u64 {
+        self.sealed_len
+    }
+
     /// Stored length of the body that this footer ends.
     #[must_use]
     pub const fn total(&self) -> u64 {

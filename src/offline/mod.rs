@@ -1,0 +1,142 @@
+//! Sealing and opening files without a gateway, a store or a network: so that a customer can leave with nothing but
+//! keys, objects and a page.
+//!
+//! Memory is O(1) in the object's size. What is written appears under its name only when it is whole: every chunk,
+//! the padding and the trailer verified, and the bytes on the device.
+
+mod bulk;
+mod inspect;
+mod open;
+mod output;
+mod seal;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use bulk::{
+    Account, Bulk, HEADER_SUFFIX, Item, ItemError, ItemHeader, ItemName, Outcome, folder_items, manifest_items,
+};
+pub use inspect::{BodyFacts, PartFacts, TailFacts, inspect_body};
+pub use open::{NewFile, OpenedObject, Opening, ScopeOf, Sink, Source, open_object, read_header};
+pub use seal::{SealRequest, Sealed, seal_file};
+
+use crate::crypto::random::RandomError;
+use crate::crypto::wrap::KekId;
+use crate::format::{OpenError, SealError};
+use crate::keys::{KeyError, KeyErrorKind};
+
+/// Why a file was not sealed or opened. It names the file by the path that the user gave.
+#[derive(Debug, Error)]
+pub enum OfflineError {
+    /// The operating system refused.
+    #[error("{}: {cause}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A folder, a pipe or a device where a regular file is needed: the length is in the key.
+    #[error("{} is not a regular file: its length must be known before it is sealed", path.display())]
+    NotAFile {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file was written to while it was read.
+    #[error("{} changed while it was read: nothing was written", path.display())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The output exists.
+    #[error("{} exists already and is not overwritten", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The object is not what was sealed under this name and key.
+    #[error("{}: {cause}", path.display())]
+    Refused {
+        /// Which body or header.
+        path: PathBuf,
+        /// Why, for the customer's own eyes.
+        cause: OpenError,
+    },
+    /// The body has no recovery record.
+    #[error("{} has no recovery record: it opens only with its header", path.display())]
+    NoRecord {
+        /// Which body.
+        path: PathBuf,
+    },
+    /// The object could not be sealed.
+    #[error("{0}")]
+    Seal(#[from] SealError),
+    /// The key was not given.
+    #[error("KEK {kek_id}: {cause}")]
+    Key {
+        /// Which.
+        kek_id: KekId,
+        /// Why.
+        cause: KeyError,
+    },
+    /// No key to seal with.
+    #[error("{0}")]
+    SealingKey(KeyError),
+    /// There is no randomness.
+    #[error("{0}")]
+    Random(#[from] RandomError),
+}
+
+impl OfflineError {
+    /// Whether it must not be done (policy, verification), rather than could not be.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Random(_) => false,
+            Self::Key { cause, .. } | Self::SealingKey(cause) => !matches!(cause.kind(), KeyErrorKind::Unavailable),
+            Self::NotAFile { .. }
+            | Self::Changed { .. }
+            | Self::Exists { .. }
+            | Self::Refused { .. }
+            | Self::NoRecord { .. }
+            | Self::Seal(_) => true,
+        }
+    }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OfflineError + '_ {
+    |cause| OfflineError::Io { path: path.to_owned(), cause }
+}
+
+fn refused_at(path: &Path) -> impl FnOnce(OpenError) -> OfflineError + '_ {
+    |cause| OfflineError::Refused { path: path.to_owned(), cause }
+}
+
+/// Opens a regular file and tells its length.
+fn open_regular(path: &Path) -> Result<(File, u64), OfflineError> {
+    // Asked before it is opened: opening a pipe would wait for its writer.
+    let is_file = path.metadata().map_err(io_at(path))?.is_file();
+    if !is_file {
+        return Err(OfflineError::NotAFile { path: path.to_owned() });
+    }
+    let file = File::open(path).map_err(io_at(path))?;
+    let metadata = file.metadata().map_err(io_at(path))?;
+    if !metadata.is_file() {
+        return Err(OfflineError::NotAFile { path: path.to_owned() });
+    }
+    Ok((file, metadata.len()))
+}
+
+/// How far a long piece of work is. Called with the number of plaintext bytes done since the last call.
+pub trait Progress {
+    /// So many more bytes are done.
+    fn advance(&mut self, bytes: u64);
+}
+
+/// Tells nobody.
+impl Progress for () {
+    fn advance(&mut self, _: u64) {}
+}
