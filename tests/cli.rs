@@ -1,5 +1,5 @@
 //! The real program: every command, its exit code, and what it leaves behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 #[path = "cli/crash.rs"]
 mod crash;

@@ -1,6 +1,9 @@
 use std::fs;
+use std::process::Command;
 
-use super::support::{PASSPHRASE, Sandbox};
+use serde_json::Value;
+
+use super::support::Sandbox;
 
 /// A sandbox whose keyring has a kit of shares.
 fn with_shares(split: &str) -> Sandbox {
@@ -104,5 +107,35 @@ fn a_renewed_kit_replaces_the_former_one() {
     // The former kit still opens what was written before.
     fs::write(sandbox.path("keyring"), &old).unwrap();
     sandbox.run(&["recovery", "verify", "--phrase-file", "phrase"]).ends(0, "proved");
-    assert!(!PASSPHRASE.is_empty());
+}
+
+/// The manual's page is enough: a program that shares no code with this one opens the keyring and finds the same keys.
+#[test]
+fn an_independent_reader_opens_the_keyring_by_the_manual_alone() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/decryptor/sealgate_keyring.py");
+    let probe = "from cryptography.hazmat.primitives.kdf.argon2 import Argon2id";
+    if !Command::new("python3").args(["-c", probe]).output().is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "python3 with cryptography 44 or newer is missing");
+        eprintln!("SKIPPED: python3 with cryptography 44 or newer is not installed");
+        return;
+    }
+    let sandbox = with_shares("3/5");
+    sandbox.keys("rotate default").ends(0, "");
+    sandbox.keys("create other --tenant acme --wrap aes-kw --prepare").ends(0, "");
+    sandbox.keys_with("destroy default --version 1", "default\n").ends(0, "");
+    sandbox.keys("export --danger-plaintext --out ours.json").ends(0, "2 keys");
+    let json = |name: &str| -> Value { serde_json::from_slice(&fs::read(sandbox.path(name)).unwrap()).unwrap() };
+    let read = |arguments: &[&str]| {
+        let output =
+            Command::new("python3").arg(script).args(arguments).current_dir(sandbox.path("")).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let by_passphrase = ["keyring", "--passphrase-file", "passphrase", "a.json"];
+    assert_eq!(read(&by_passphrase), (Some(0), String::new()));
+    let (one, two, three) = (share(5), share(1), share(3));
+    let by_shares = ["keyring", "--shares", &one, "--shares", &two, "--shares", &three, "b.json"];
+    assert_eq!(read(&by_shares), (Some(0), String::new()));
+    assert!(json("a.json") == json("ours.json") && json("b.json") == json("ours.json"));
+    sandbox.secret_file("wrong", "not the passphrase");
+    assert_eq!(read(&["keyring", "--passphrase-file", "wrong", "c.json"]).0, Some(2));
 }
