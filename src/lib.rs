@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod cli;
 pub mod clock;
 pub mod crypto;
 pub mod digest;

@@ -1,1 +1,15 @@
-fn main() {}
+//! The real program: every command, its exit code, and what it leaves behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+
+#[path = "cli/crash.rs"]
+mod crash;
+#[path = "cli/init.rs"]
+mod init;
+#[path = "cli/keys.rs"]
+mod keys;
+#[path = "cli/recovery.rs"]
+mod recovery;
+#[path = "cli/support.rs"]
+mod support;
+#[path = "cli/usage.rs"]
+mod usage;

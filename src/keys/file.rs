@@ -166,6 +166,10 @@ impl WriteLock {
     /// Waits up to eight seconds for the lock on an existing file. A symbolic link is followed: its target is what is
     /// locked and replaced. Leftovers of writers that crashed are removed.
     pub fn acquire(path: &Path) -> Result<Self, FileError> {
+        Self::acquire_within(path, POLLS)
+    }
+
+    fn acquire_within(path: &Path, polls: u32) -> Result<Self, FileError> {
         let real = fs::canonicalize(path).map_err(io_error(path))?;
         let mut name = real.file_name().unwrap_or_default().to_owned();
         name.push(".lock");
@@ -177,7 +181,7 @@ impl WriteLock {
             .mode(0o600)
             .open(&lock_path)
             .map_err(io_error(&lock_path))?;
-        for _ in 0..POLLS {
+        for _ in 0..polls {
             match lock.try_lock() {
                 Ok(()) => {
                     let held = Self { real, _lock: lock };
@@ -262,6 +266,18 @@ mod tests {
         create_private(&path, b"old").unwrap();
         assert!(matches!(create_private(&path, b"new"), Err(FileError::Exists { .. })));
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_writer_that_waits_in_vain_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        create_private(&path, b"x").unwrap();
+        let held = WriteLock::acquire(&path).unwrap();
+        assert!(matches!(WriteLock::acquire_within(&path, 2), Err(FileError::Locked { .. })));
+        drop(held);
+        assert!(WriteLock::acquire_within(&path, 1).is_ok());
+        assert!(matches!(WriteLock::acquire(&dir.path().join("none")), Err(FileError::Io { .. })));
     }
 
     #[test]

@@ -378,6 +378,7 @@ impl Keyring {
     }
 
     /// The entries in the order of their names.
+    #[must_use]
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.entries.values()
     }
@@ -631,13 +632,11 @@ impl Keyring {
         for (name, entry) in &self.entries {
             let mut copy = Entry { name: name.clone(), tenant: entry.tenant.clone(), versions: Vec::new(), ..*entry };
             for version in &entry.versions {
-                let key = match version.key {
-                    None => None,
-                    Some(_) => {
-                        let kek = self.kek(entry, version).map_err(|_| KeyringError::Malformed("KEK"))?;
-                        Some(renewed.wrap_kek(&copy, &kek, now, random)?)
-                    }
-                };
+                let mut key = None;
+                if version.key.is_some() {
+                    let kek = self.kek(entry, version).map_err(|_| KeyringError::Malformed("KEK"))?;
+                    key = Some(renewed.wrap_kek(&copy, &kek, now, random)?);
+                }
                 copy.versions.push(Version { key, ..*version });
             }
             renewed.entries.insert(name.clone(), copy);
@@ -654,9 +653,9 @@ impl Entry {
             Action::Destroy => version.standing.state != KeyState::Destroyed,
             _ => version.standing.after(action).is_ok(),
         };
-        let numbers = self.versions.iter().filter(possible).map(|version| version.number);
+        let mut numbers = self.versions.iter().filter(possible).map(|version| version.number);
         match action {
-            Action::Activate => numbers.last().into_iter().collect(),
+            Action::Activate => numbers.next_back().into_iter().collect(),
             _ => numbers.collect(),
         }
     }

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(unreachable_pub, clippy::cast_possible_truncation, clippy::too_many_lines, clippy::print_stderr)]
 
+#[path = "../support/provider_conformance.rs"]
+mod provider_conformance;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod keys;
 mod known_answers;
 mod manipulations;
 mod properties;

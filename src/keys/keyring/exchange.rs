@@ -101,7 +101,9 @@ impl PlainKeys {
 fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + (nibble - 10) };
     out.push(b'"');
-    bytes.iter().for_each(|byte| out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]));
+    for byte in bytes {
+        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
     out.push(b'"');
 }
 
@@ -267,7 +269,7 @@ mod tests {
             let json: std::collections::HashMap<String, String> = serde_json::from_slice(&text).unwrap();
             assert_eq!(json.len(), keys.len());
             for (id, secret) in &read.0 {
-                let hex: String = secret.expose_secret().iter().map(|b| format!("{b:02x}")).collect();
+                let hex = secret.expose_secret().iter().fold(String::new(), |hex, b| hex + &format!("{b:02x}"));
                 assert_eq!(json[&id.to_string()], hex);
             }
         }
@@ -283,9 +285,9 @@ mod tests {
             "[]".to_owned(),
             "{} {}".to_owned(),
             format!("{good}x"),
-            good.replace("}", ",}"),
+            good.replace('}', ",}"),
             good.replace("00", "0g"),
-            good.replace(":", ""),
+            good.replace(':', ""),
             format!("{{\"{ID}\":\"{KEY}\",\"{ID}\":\"{KEY}\"}}"),
             format!("{{\"{ID}\":\"{KEY}00\"}}"),
             format!("{{\"{ID}\":\"{}\"}}", &KEY[2..]),
@@ -296,6 +298,13 @@ mod tests {
         }
         for cut in 0..good.len() {
             assert!(PlainKeys::parse(&good.as_bytes()[..cut]).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_keys_or_an_error(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = PlainKeys::parse(&bytes);
         }
     }
 }

@@ -58,7 +58,11 @@ impl KeyringFile {
             .and_then(|()| fs::File::open(parent(&self.path))?.sync_all())
             .map_err(|cause| FileError::Io { path: temporary, cause });
         linked?;
-        Ok(removed?)
+        removed.map_err(|error| {
+            // A keyring that is reported as not made must not be there.
+            let _ = fs::remove_file(&self.path);
+            error.into()
+        })
     }
 
     /// Changes the keyring: takes the lock, reads the file again, opens it with the root that `opened` has, lets

@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn what_people_type_is_understood() {
-        let numbered: String = KNOWN.split(' ').enumerate().map(|(i, word)| format!("{}. {word}\n", i + 1)).collect();
+        let words = KNOWN.split(' ').zip(1..);
+        let numbered = words.fold(String::new(), |text, (word, i)| text + &format!("{i}. {word}\n"));
         for text in [
             KNOWN.to_uppercase(),
             KNOWN.replace(' ', "\r\n"),

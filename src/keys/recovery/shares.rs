@@ -547,4 +547,23 @@ mod tests {
         assert!(matches!(combine_lines::<&str>(&[]), Err(CombineError::None { .. })));
         assert!(matches!(combine_lines(&["x"]), Err(CombineError::None { rejected }) if rejected.len() == 1));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_share_or_an_error(text in ".{0,200}", tail in "[0-9A-Za-z-]{80,110}") {
+            let _ = Share::parse(&text);
+            let _ = Share::parse(&format!("{SHARE_PREFIX}{text}"));
+            assert!(Share::parse(&format!("{SHARE_PREFIX}{tail}")).is_err());
+        }
+
+        #[test]
+        fn any_secret_comes_back_from_phrase_and_shares(bytes: [u8; 32], threshold in 2u8..=6, more in 0u8..=4) {
+            let secret = RecoverySecret::new(Secret::from_bytes(bytes));
+            let phrase = secret.danger_phrase();
+            assert_eq!(RecoverySecret::from_phrase(&phrase).ok().unwrap().expose_secret(), &bytes);
+            let all = lines(&secret, threshold, threshold + more);
+            let last = &all[usize::from(more)..];
+            assert_eq!(combine_lines(last).ok().unwrap().secret.expose_secret(), &bytes);
+        }
+    }
 }

@@ -1,0 +1,66 @@
+use std::process::{Command, Stdio};
+
+use super::support::{PROGRAM, Run, Sandbox};
+
+#[test]
+fn wrong_usage_is_64_and_help_and_version_are_0() {
+    let sandbox = Sandbox::empty();
+    for arguments in [
+        &[][..],
+        &["nonsense"],
+        &["keys"],
+        &["keys", "create", "x"],
+        &["keys", "create", "Not A Name", "--tenant", "t"],
+        &["keys", "export", "--out", "f"],
+        &["keys", "passphrase", "--argon2-memory", "18"],
+        &["keys", "passphrase", "--argon2-passes", "65"],
+        &["keys", "list", "--passphrase-file", "a", "--passphrase-fd", "3"],
+        &["init", "--shares", "3/5"],
+        &["init", "--shares", "1/1", "--shares-dir", "d"],
+        &["init", "--shares", "6/5", "--shares-dir", "d"],
+        &["recovery", "restore"],
+    ] {
+        let run = sandbox.run(arguments).ends(64, "--help");
+        assert!(run.out.is_empty(), "{arguments:?}: {}", run.out);
+    }
+    for arguments in [&["--help"][..], &["-h"], &["keys", "--help"], &["recovery", "drill", "--help"]] {
+        assert!(sandbox.run(arguments).ends(0, "Usage").err.is_empty());
+    }
+    for flag in ["-V", "--version"] {
+        assert!(sandbox.run(&[flag]).ends(0, concat!("sealgate ", env!("CARGO_PKG_VERSION"))).err.is_empty());
+    }
+    assert!(sandbox.names().is_empty());
+}
+
+#[test]
+fn a_reader_that_goes_away_causes_no_panic_and_no_success() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["keys", "list", "--passphrase-file", "passphrase"][..], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = sandbox.command(arguments).stdout(writer).spawn().unwrap();
+        assert_eq!(Run::of(child.wait_with_output().unwrap()).code, Some(1));
+    }
+}
+
+#[test]
+fn without_a_terminal_a_passphrase_must_be_given() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["keys", "list"]).ends(64, "--passphrase-file");
+}
+
+#[test]
+fn a_passphrase_comes_from_a_file_or_a_descriptor() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["keys", "list", "--passphrase-file", "passphrase"]).ends(0, "default");
+    let typed = format!("{}\nmore", super::support::PASSPHRASE);
+    sandbox.run_with(&["keys", "list", "--passphrase-fd", "0"], &typed).ends(0, "default");
+    let script = format!("exec {PROGRAM} keys list --passphrase-fd 3 3<passphrase");
+    let output = Command::new("sh").args(["-c", &script]).current_dir(sandbox.path("")).stdin(Stdio::null()).output();
+    Run::of(output.unwrap()).ends(0, "default");
+    sandbox.run(&["keys", "list", "--passphrase-fd", "0"]).ends(64, "no passphrase");
+    sandbox.run(&["keys", "list", "--passphrase-fd", "77"]).ends(64, "descriptor 77");
+    sandbox.secret_file("empty", "\n");
+    sandbox.run(&["keys", "list", "--passphrase-file", "empty"]).ends(2, "empty");
+    sandbox.run(&["keys", "list", "--passphrase-file", "missing"]).ends(1, "missing");
+}
