@@ -3,6 +3,7 @@
 //! Callers know [`KeyProvider`] only. The provider that needs nothing but a file is [`keyring::Keyring`]. The manual's
 //! page is [`crate::manual::keys`].
 
+pub mod exported;
 pub mod file;
 pub mod keyring;
 pub mod provider;

@@ -38,6 +38,12 @@ impl PlainKeys {
         self.0.len()
     }
 
+    /// A copy of one key, for one use.
+    pub(in crate::keys) fn copy_of(&self, id: KekId) -> Option<Secret<[u8; KEY_LEN]>> {
+        let (_, secret) = self.0.iter().find(|(other, _)| *other == id)?;
+        Some(Secret::filled_by(|out| out.copy_from_slice(secret.expose_secret())))
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
