@@ -1,5 +1,5 @@
 //! The primitives side by side, 1 KiB to 1 MiB: `cargo bench --bench aead`.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sealgate::crypto::aead::{Aead, ErasingAes256Gcm, RingAes128Gcm, RingAes256Gcm};

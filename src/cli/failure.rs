@@ -7,6 +7,7 @@ use crate::crypto::random::RandomError;
 use crate::keys::file::FileError;
 use crate::keys::keyring::{ChangeError, KeyringError};
 use crate::keys::{KeyError, KeyErrorKind};
+use crate::offline::OfflineError;
 
 /// The exit codes of a command that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,12 @@ impl From<KeyError> for Failure {
             KeyErrorKind::Unavailable => Self::failed(error),
             KeyErrorKind::Denied | KeyErrorKind::Integrity => Self::refused(error),
         }
+    }
+}
+
+impl From<OfflineError> for Failure {
+    fn from(error: OfflineError) -> Self {
+        if error.is_refusal() { Self::refused(error) } else { Self::failed(error) }
     }
 }
 

@@ -1,12 +1,17 @@
 //! The command line: one file per command, no prints but through [`Environment`], no exits but through [`Failure`].
 
+mod custody;
 pub mod environment;
 pub mod failure;
 mod init;
+mod inspect;
 pub mod keyring_args;
 mod keys;
 mod kit;
+mod open;
+mod progress;
 mod recovery;
+mod seal;
 
 use std::ffi::OsString;
 
@@ -34,6 +39,12 @@ enum Command {
     /// Prove, use and renew the recovery kit
     #[command(subcommand)]
     Recovery(recovery::Command),
+    /// Seal a file into a body and a header
+    Seal(seal::SealArgs),
+    /// Open a stored object, a folder or a manifest of them
+    Open(open::OpenArgs),
+    /// Show what a header and a body say of themselves; needs no key
+    Inspect(inspect::InspectArgs),
 }
 
 /// Runs the program with `arguments`, the program's own name first, and returns its exit code: 0 done, 1 failed,
@@ -47,6 +58,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         Command::Init(args) => init::run(&args, env),
         Command::Keys(command) => keys::run(command, env),
         Command::Recovery(command) => recovery::run(&command, env),
+        Command::Seal(args) => seal::run(&args, env),
+        Command::Open(args) => open::run(&args, env),
+        Command::Inspect(args) => inspect::run(&args, env),
     };
     // What was written last may still rest in a buffer, and its failure is the command's.
     match done.and_then(|()| env.stdout.flush().map_err(Failure::output)) {

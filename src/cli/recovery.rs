@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::custody::Custody;
 use super::keyring_args::{KeyringArgs, NewPassphraseArgs, must_be_new, named};
 use super::kit::{KitArgs, NewKitArgs, Undo};
+use super::open::{ObjectArgs, open_one};
 use super::{Environment, Failure, keys};
 use crate::keys::keyring::{Keyring, KeyringFile};
 use crate::keys::recovery::RecoverySecret;
@@ -16,7 +18,7 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// Set a new passphrase by the kit, on a copy of the keyring
     Restore(RestoreArgs),
-    /// Rehearse the loss of everything: kit and copy must give every key
+    /// Rehearse the loss of everything: kit, copy and one sealed object, and the object must open
     Drill(DrillArgs),
     /// Make a new kit and a new root; the present kit opens nothing that is written from then on
     Renew(RenewArgs),
@@ -52,6 +54,10 @@ pub(super) struct DrillArgs {
     keyring: PathBuf,
     #[command(flatten)]
     kit: KitArgs,
+    #[command(flatten)]
+    what: ObjectArgs,
+    /// The body of one sealed object, which must open
+    body: PathBuf,
 }
 
 #[derive(Args)]
@@ -134,12 +140,14 @@ fn restore(args: &RestoreArgs, env: &mut Environment<'_>) -> Result<(), Failure>
     Ok(())
 }
 
-/// Kit and copy alone, as after the loss of everything else, must give every key.
+/// Kit and copy alone, as after the loss of everything else, must give every key, and open a real object with one.
 fn drill(args: &DrillArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
     let Recovered { keyring, rejected } = open_with_kit(&KeyringFile::new(&args.keyring), &args.kit, env)?;
     let proved = keyring.prove()?;
     env.say(format_args!("the kit opens {}", args.keyring.display()))?;
     env.say(format_args!("{proved} key versions unwrap and match their check values"))?;
+    open_one(&args.what, &Custody::of(keyring), &args.body, None, false, env)?;
+    env.say(format_args!("drill passed: with this kit, this copy and the objects, nothing is lost"))?;
     require_whole(&rejected)
 }
 

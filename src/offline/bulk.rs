@@ -258,9 +258,8 @@ fn safe_names(key: &ObjectKey) -> Vec<String> {
 
 /// Whether `name` may be cut before byte `at`: not within a character or an escape.
 fn is_cut(name: &str, at: usize) -> bool {
-    name.is_char_boundary(at)
-        && !name.get(at.saturating_sub(1)..at).is_some_and(|c| c == "%")
-        && !name.get(at.saturating_sub(2)..at).is_some_and(|c| c.starts_with('%'))
+    let within_escape = |back: usize| name.get(at.saturating_sub(back)..at).is_some_and(|c| c.starts_with('%'));
+    name.is_char_boundary(at) && !within_escape(1) && !within_escape(2)
 }
 
 fn encode(segment: &[u8]) -> String {
@@ -269,14 +268,19 @@ fn encode(segment: &[u8]) -> String {
         for c in chunk.valid().chars() {
             if c == '%' || c.is_control() {
                 let mut bytes = [0; 4];
-                c.encode_utf8(&mut bytes).bytes().for_each(|byte| out.push_str(&format!("%{byte:02X}")));
+                c.encode_utf8(&mut bytes).bytes().for_each(|byte| push_escape(&mut out, byte));
             } else {
                 out.push(c);
             }
         }
-        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("%{byte:02X}")));
+        chunk.invalid().iter().for_each(|&byte| push_escape(&mut out, byte));
     }
     out
+}
+
+fn push_escape(out: &mut String, byte: u8) {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default().to_ascii_uppercase();
+    out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
 }
 
 #[derive(Deserialize)]

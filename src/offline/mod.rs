@@ -75,7 +75,7 @@ pub enum OfflineError {
     #[error("{0}")]
     Seal(#[from] SealError),
     /// The key was not given.
-    #[error("KEK {kek_id}: {cause}")]
+    #[error("KEK {kek_id}: {cause}{}", hint(cause))]
     Key {
         /// Which.
         kek_id: KekId,
@@ -104,6 +104,15 @@ impl OfflineError {
             | Self::NoRecord { .. }
             | Self::Seal(_) => true,
         }
+    }
+}
+
+/// What a person can do about a wrapped key that does not authenticate.
+const fn hint(cause: &KeyError) -> &'static str {
+    match cause {
+        KeyError::Tampered => ": the header was altered, or sealed under another tenant, bucket or key than given",
+        KeyError::NotAllowed => ": no key of this tenant here has that id",
+        _ => "",
     }
 }
 
