@@ -1,5 +1,6 @@
 //! The real program: every command, its exit code, and what it leaves behind.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(unreachable_pub)]
 
 #[path = "cli/crash.rs"]
 mod crash;
@@ -7,6 +8,10 @@ mod crash;
 mod init;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/offline.rs"]
+mod offline;
+#[path = "support/python.rs"]
+mod python;
 #[path = "cli/recovery.rs"]
 mod recovery;
 #[path = "cli/support.rs"]

@@ -100,7 +100,7 @@ fn imports(code: &str) -> Vec<String> {
                     _ if depth == 1 && expects && (c.is_alphanumeric() || c == '_') => word.push(c),
                     _ => {}
                 }
-                if !word.is_empty() && !(c.is_alphanumeric() || c == '_') {
+                if !(word.is_empty() || c.is_alphanumeric() || c == '_') {
                     found.push(std::mem::take(&mut word));
                     expects = c == ',';
                 }

@@ -31,17 +31,16 @@ pub(super) struct OpenArgs {
     custody: CustodyArgs,
     #[command(flatten)]
     what: ObjectArgs,
-    /// The body; or a folder of bodies, each with its header beside it as NAME.sealgate
-    #[arg(required_unless_present = "manifest")]
-    body: Option<PathBuf>,
-    /// The new file for the plaintext, `-` for standard output; for a folder or a manifest: the folder it goes to
-    #[arg(required_unless_present = "verify")]
-    output: Option<PathBuf>,
+    /// BODY and the new file for its plaintext (`-`: standard output), or with --verify BODY alone; a folder of bodies,
+    /// each with its header beside it as NAME.sealgate, and a folder for the plaintext; with --manifest the latter
+    /// alone
+    #[arg(value_names = ["BODY", "OUTPUT"], num_args = 1..=2, required = true)]
+    paths: Vec<PathBuf>,
     /// Open the objects that FILE names: a JSON object a line with `body`, `key`, and `header` or `header_file`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "header", "header_text", "verify"])]
     manifest: Option<PathBuf>,
     /// Write nothing: verify the object and tell its length and SHA-256
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long)]
     verify: bool,
     /// Print the account as JSON
     #[arg(long)]
@@ -72,19 +71,19 @@ pub(super) struct ObjectArgs {
 }
 
 pub(super) fn run(args: &OpenArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    // With a manifest the one path that is given is the folder of the plaintext.
-    let (body, output) = match (&args.manifest, &args.body, &args.output) {
-        (Some(_), Some(output), None) => (None, Some(output)),
-        (Some(_), ..) => return Err(Failure::usage("with --manifest give one folder for the plaintext")),
-        (None, body, output) => (body.as_ref(), output.as_ref()),
+    let (body, output) = match (args.paths.as_slice(), &args.manifest, args.verify) {
+        ([output], Some(_), _) => return open_many(args, None, output, env),
+        (_, Some(_), _) => return Err(Failure::usage("with --manifest give one folder for the plaintext")),
+        ([body], None, true) => (body, None),
+        ([body, output], None, false) => (body, Some(output)),
+        (_, None, true) => return Err(Failure::usage("--verify writes nothing: give the body alone")),
+        (_, None, false) => {
+            return Err(Failure::usage("give the body and the new file for its plaintext, or --verify"));
+        }
     };
-    let is_folder = body.is_some_and(|body| body.is_dir());
-    if let Some(output) = output.filter(|_| args.manifest.is_some() || is_folder) {
-        return open_many(args, body.map(PathBuf::as_path), output, env);
-    }
-    let body = body.ok_or_else(|| Failure::usage("no body to open"))?;
-    if is_folder {
-        return Err(Failure::usage("a folder is opened into another one"));
+    if body.is_dir() {
+        let output = output.ok_or_else(|| Failure::usage("--verify is for a single object"))?;
+        return open_many(args, Some(body), output, env);
     }
     args.what.check()?;
     let custody = args.custody.open(env)?;
@@ -221,8 +220,8 @@ fn metadata_json(metadata: &Metadata) -> Value {
 
 fn open_many(args: &OpenArgs, folder: Option<&Path>, out: &Path, env: &mut Environment<'_>) -> Result<(), Failure> {
     let what = &args.what;
-    if what.key.is_some() || what.header.is_some() || what.header_text.is_some() || args.verify {
-        return Err(Failure::usage("--key, --header, --header-text and --verify are for a single object"));
+    if what.key.is_some() || what.header.is_some() || what.header_text.is_some() {
+        return Err(Failure::usage("--key, --header and --header-text are for a single object"));
     }
     let reader = match &args.manifest {
         Some(path) => {

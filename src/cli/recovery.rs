@@ -57,7 +57,8 @@ pub(super) struct DrillArgs {
     #[command(flatten)]
     what: ObjectArgs,
     /// The body of one sealed object, which must open
-    body: PathBuf,
+    #[arg(long, value_name = "BODY")]
+    object: PathBuf,
 }
 
 #[derive(Args)]
@@ -146,7 +147,7 @@ fn drill(args: &DrillArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
     let proved = keyring.prove()?;
     env.say(format_args!("the kit opens {}", args.keyring.display()))?;
     env.say(format_args!("{proved} key versions unwrap and match their check values"))?;
-    open_one(&args.what, &Custody::of(keyring), &args.body, None, false, env)?;
+    open_one(&args.what, &Custody::of(keyring), &args.object, None, false, env)?;
     env.say(format_args!("drill passed: with this kit, this copy and the objects, nothing is lost"))?;
     require_whole(&rejected)
 }

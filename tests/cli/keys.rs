@@ -174,7 +174,7 @@ fn no_secret_is_in_any_output() {
         sandbox.keys_with("destroy default --version 1", "default\n"),
         sandbox.run(&["recovery", "verify", "--phrase-file", "phrase"]),
         sandbox.run(&["recovery", "verify", "--phrase-file", "swapped"]),
-        sandbox.run_with(&["recovery", "drill", "--keyring", "keyring"], &phrase.replace(words[3], "zzz")),
+        sandbox.run_with(&["recovery", "verify", "--keyring", "keyring"], &phrase.replace(words[3], "zzz")),
         sandbox.run_with(&["keys", "list", "--passphrase-fd", "0"], &format!("x{PASSPHRASE}\n")),
     ];
     for run in runs {

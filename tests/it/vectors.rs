@@ -198,7 +198,7 @@ fn own_vectors_are_what_the_generator_makes() {
 #[test]
 fn the_second_opener_agrees_on_every_vector() {
     let Some(python) = python::interpreter() else {
-        return python::skipped("second opener on vectors", "no python3 with the package `cryptography`");
+        return python::skipped("second opener on vectors", python::NEEDS);
     };
     let folder = tempfile::tempdir().unwrap();
     for name in [REFERENCE, OWN] {
