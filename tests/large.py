@@ -7,7 +7,7 @@ Resident memory is sampled once work on the file has begun, that is, once the ke
 64 MiB of its key derivation for a moment. Says what bounds the speed: the bytes per second of each step beside the
 processor time it took, and the disk's own speed by writing as much with dd.
 """
-import hashlib, os, shutil, subprocess, sys, tempfile, time
+import hashlib, os, shutil, subprocess, sys, tempfile, threading, time
 
 LIMIT_KIB = 32 * 1024
 
@@ -22,7 +22,7 @@ def status(pid, field):
     return 0
 
 
-def threads_bytes(pid):
+def bytes_read(pid):
     """Bytes that the process has read so far: tells when its work on the file began."""
     try:
         for line in open(f"/proc/{pid}/io"):
@@ -37,18 +37,15 @@ def run(what, size, arguments, folder, stdout=subprocess.DEVNULL):
     before, start = os.times(), time.monotonic()
     child = subprocess.Popen(arguments, cwd=folder, stdout=stdout, stderr=subprocess.PIPE)
     peak, samples, digest = 0, 0, hashlib.sha256()
+    reader = threading.Thread(target=lambda: [digest.update(b) for b in iter(lambda: child.stdout.read(1 << 20), b"")])
     if stdout == subprocess.PIPE:
-        os.set_blocking(child.stdout.fileno(), False)
+        reader.start()
     while child.poll() is None:
-        if stdout == subprocess.PIPE:
-            while block := child.stdout.read(1 << 20):
-                digest.update(block)
-        if threads_bytes(child.pid) > 64 << 20:
+        if bytes_read(child.pid) > 64 << 20:
             peak, samples = max(peak, status(child.pid, "VmRSS")), samples + 1
-        time.sleep(0.002 if stdout == subprocess.PIPE else 0.02)
+        time.sleep(0.02)
     if stdout == subprocess.PIPE:
-        while block := child.stdout.read(1 << 20):
-            digest.update(block)
+        reader.join()
     error = child.stderr.read().decode()
     assert child.returncode == 0, f"{what}: exit {child.returncode}: {error}"
     wall, after = time.monotonic() - start, os.times()

@@ -109,7 +109,7 @@ pub fn decode_hex(text: &str, out: &mut [u8]) -> Option<()> {
     }
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
     for (byte, &[high, low]) in out.iter_mut().zip(pairs) {
-        *byte = digit(high)? << 4 | digit(low)?;
+        *byte = (digit(high)? << 4) + digit(low)?;
     }
     Some(())
 }
@@ -426,7 +426,7 @@ mod tests {
     const NONCE: [u8; 24] = [0xc0; 24];
 
     fn kek(id: u8, alg: WrapAlg) -> Kek {
-        Kek::new(KekId::from_bytes([id; 16]), alg, Secret::from_bytes([1; 32])).unwrap()
+        Kek::new(KekId::from_bytes([id; 16]), alg, Secret::from_bytes([11; 32])).unwrap()
     }
 
     fn dek() -> DataKey {
@@ -523,7 +523,7 @@ mod tests {
         assert_ne!(a, kek(5, WrapAlg::Local).check_value());
         let other = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([9; 32])).unwrap();
         assert_ne!(a, other.check_value());
-        assert_eq!(kek(4, WrapAlg::Local).expose_secret(), &[1; 32]);
+        assert_eq!(kek(4, WrapAlg::Local).expose_secret(), &[11; 32]);
     }
 
     #[test]

@@ -399,3 +399,159 @@ impl Envelope {
         &self.tag
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::wrap::Kek;
+    use crate::object::{Address, ObjectKey};
+
+    const NONCE: [u8; HDR_NONCE_LEN] = [0xc0; HDR_NONCE_LEN];
+
+    fn dek() -> DataKey {
+        DataKey::new(Secret::from_bytes([2; 32]))
+    }
+
+    fn context() -> Context {
+        let key = ObjectKey::new(*b"k").unwrap();
+        Context::object(&Address { tenant: "t".parse().unwrap(), bucket: "b".parse().unwrap(), key })
+    }
+
+    fn sealed(body: HeaderBody, metadata: &Metadata) -> Result<Header, SealError> {
+        let kek = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([1; 32])).unwrap();
+        let context = context();
+        let draft = Draft { body, hdr_nonce: &NONCE, metadata, context: &context };
+        let wrapped = kek.wrap(&draft.binding(), &dek()).unwrap();
+        draft.seal(&wrapped, &dek())
+    }
+
+    /// A header whose fixed part and TLV are as given, with a tag that holds.
+    fn tagged(fixed: &[u8], sealed: &[u8]) -> Vec<u8> {
+        let keys = HeaderKeys::derive(&dek(), Suite::Aes256GcmSha512, &NONCE);
+        let len = u16::try_from(sealed.len()).unwrap().to_be_bytes();
+        let mut header = [fixed, &len, sealed].concat();
+        let tag = keys.tag(&context(), &header);
+        header.extend_from_slice(&tag);
+        header
+    }
+
+    fn verified(bytes: &[u8]) -> Result<Envelope, OpenError> {
+        Unverified::parse(bytes)?.verify_object(dek(), &context())
+    }
+
+    const SIMPLE: HeaderBody = HeaderBody::Simple { salt: [7; SALT_LEN], p: 5 };
+
+    #[test]
+    fn bytes_text_and_tag_are_views_of_one_header() {
+        let header = sealed(SIMPLE, &Metadata::default()).unwrap();
+        assert_eq!(header.as_bytes().len(), 161);
+        assert_eq!(URL_SAFE_NO_PAD.decode(header.to_text()).unwrap(), header.as_bytes());
+        assert_eq!(header.tag(), header.as_bytes()[129..]);
+        let envelope = verified(header.as_bytes()).ok().unwrap();
+        assert_eq!((envelope.tag(), envelope.body()), (&header.tag(), SIMPLE));
+        assert_eq!(envelope.kek_id(), KekId::from_bytes([4; 16]));
+        assert!(envelope.metadata().is_empty());
+        assert_eq!(envelope.dek().expose_secret(), &[2; 32]);
+    }
+
+    #[test]
+    fn claims_are_what_the_bytes_say() {
+        let mut metadata = Metadata::default();
+        metadata.add_user(b"n", b"v").unwrap();
+        let header = sealed(SIMPLE, &metadata).unwrap();
+        let unverified = Unverified::parse(header.as_bytes()).ok().unwrap();
+        let claims = unverified.danger_claims();
+        assert_eq!(claims, Claims { plaintext_len: Some(5), sealed_metadata_len: 3 + 4 + 16, header_len: 161 + 23 });
+        assert_eq!((unverified.kind(), unverified.suite()), (Kind::Simple, Suite::Aes256GcmSha512));
+        let multipart = sealed(HeaderBody::Multipart, &Metadata::default()).unwrap();
+        let claims = Unverified::parse(multipart.as_bytes()).ok().unwrap().danger_claims();
+        assert_eq!(claims, Claims { plaintext_len: None, sealed_metadata_len: 0, header_len: 161 });
+    }
+
+    #[test]
+    fn the_longest_plaintext_is_2_to_the_56() {
+        let of = |p| sealed(HeaderBody::Simple { salt: [7; SALT_LEN], p }, &Metadata::default());
+        let longest = of(MAX_PLAINTEXT_LEN).unwrap();
+        assert!(verified(longest.as_bytes()).is_ok());
+        assert_eq!(of(MAX_PLAINTEXT_LEN + 1).err(), Some(SealError::TooLong));
+        let mut fixed = longest.as_bytes()[..127].to_vec();
+        assert!(verified(&tagged(&fixed, &[])).is_ok());
+        fixed[126] = 1;
+        assert!(matches!(verified(&tagged(&fixed, &[])).err(), Some(OpenError::Header(_))));
+    }
+
+    #[test]
+    fn a_kind_without_a_segment_has_neither_length_nor_salt() {
+        let header = sealed(HeaderBody::Multipart, &Metadata::default()).unwrap();
+        for at in [95, 118, 119, 126] {
+            let mut fixed = header.as_bytes()[..127].to_vec();
+            fixed[at] ^= 1;
+            assert!(matches!(verified(&tagged(&fixed, &[])).err(), Some(OpenError::Header(_))), "byte {at}");
+        }
+        let mut metadata = Metadata::default();
+        metadata.set_create_tag([1; 32]).unwrap();
+        let state = sealed(HeaderBody::UploadState, &metadata).unwrap();
+        let verify = |bytes: &[u8]| Unverified::parse(bytes).ok().unwrap().verify_upload_state(dek(), &context());
+        assert!(verify(state.as_bytes()).is_ok_and(|envelope| envelope.body() == HeaderBody::UploadState));
+        let keys = HeaderKeys::derive(&dek(), Suite::Aes256GcmSha512, &NONCE);
+        let mut fixed = state.as_bytes()[..127].to_vec();
+        fixed[95] = 1;
+        let resealed = keys.seal(metadata.encode().unwrap(), &fixed).unwrap();
+        assert!(matches!(verify(&tagged(&fixed, &resealed)).err(), Some(OpenError::Header(_))));
+    }
+
+    #[test]
+    fn sealed_metadata_has_0_or_at_least_17_bytes() {
+        let header = sealed(SIMPLE, &Metadata::default()).unwrap();
+        let fixed = &header.as_bytes()[..127];
+        let keys = HeaderKeys::derive(&dek(), Suite::Aes256GcmSha512, &NONCE);
+        // an empty list, sealed all the same: authentic, but not the one encoding of no metadata
+        let nothing = keys.seal(Vec::new(), fixed).unwrap();
+        assert_eq!(nothing.len(), 16);
+        assert!(matches!(verified(&tagged(fixed, &nothing)).err(), Some(OpenError::Header(_))));
+        let one_byte = keys.seal(vec![1], fixed).unwrap();
+        assert!(matches!(verified(&tagged(fixed, &one_byte)).err(), Some(OpenError::Metadata(_))));
+        // another place's sealed metadata
+        let mut changed = fixed.to_vec();
+        changed[120] ^= 1;
+        let three = keys.seal(vec![0x80, 0, 0], fixed).unwrap();
+        assert!(verified(&tagged(fixed, &three)).is_ok());
+        assert_eq!(verified(&tagged(&changed, &three)).err(), Some(OpenError::HeaderTag));
+    }
+
+    #[test]
+    fn a_header_that_does_not_fit_is_refused() {
+        let with = |len: usize| {
+            let mut metadata = Metadata::default();
+            metadata.add_user(b"m", &vec![b'x'; len]).unwrap();
+            sealed(SIMPLE, &metadata)
+        };
+        let longest = with(1344 - 6).unwrap();
+        assert_eq!((longest.as_bytes().len(), longest.to_text().len()), (MAX_HEADER_LEN, MAX_TEXT_LEN));
+        assert!(verified(longest.as_bytes()).is_ok());
+        assert_eq!(with(1344 - 5).err(), Some(SealError::MetadataTooLarge));
+        assert_eq!(with(65_600).err(), Some(SealError::MetadataTooLarge));
+        let longer = [longest.as_bytes(), &[0]].concat();
+        assert!(matches!(Unverified::parse(&longer).err(), Some(OpenError::Header(_))));
+        let wrapped = WrappedKey { kek_id: KekId::from_bytes([4; 16]), alg: WrapAlg::Local, bytes: vec![0; 47] };
+        let context = context();
+        let draft = Draft { body: SIMPLE, hdr_nonce: &NONCE, metadata: &Metadata::default(), context: &context };
+        assert_eq!(draft.seal(&wrapped, &dek()).err(), Some(SealError::WrappedKey));
+    }
+
+    #[test]
+    fn every_cut_of_a_header_is_refused_as_one() {
+        let header = sealed(SIMPLE, &Metadata::default()).unwrap();
+        for len in 0..header.as_bytes().len() {
+            assert!(matches!(Unverified::parse(&header.as_bytes()[..len]).err(), Some(OpenError::Header(_))), "{len}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_owns_its_kind() {
+        assert_eq!(
+            [SIMPLE, HeaderBody::Multipart, HeaderBody::UploadState].map(HeaderBody::kind),
+            [Kind::Simple, Kind::Multipart, Kind::UploadState]
+        );
+    }
+}

@@ -35,9 +35,8 @@ pub const MAX_UPLOAD_PART_LEN: u64 = (5 << 30) - 1_310_488;
 
 /// ⌊P/M⌋, but at most 9999: for how many parts F reserves room.
 #[must_use]
-pub const fn reserved_parts(plaintext_len: u64) -> u64 {
-    let parts = plaintext_len / MIN_PART_LEN;
-    if parts < MAX_RESERVED_PARTS { parts } else { MAX_RESERVED_PARTS }
+pub fn reserved_parts(plaintext_len: u64) -> u64 {
+    (plaintext_len / MIN_PART_LEN).min(MAX_RESERVED_PARTS)
 }
 
 /// Number of chunks of a segment of `p` bytes: ⌊p/C⌋ + 1. The last one is always short, possibly empty.
@@ -54,7 +53,7 @@ pub const fn segment_len(p: u64) -> Option<u64> {
 
 /// F(P), or `None` if P exceeds the format's 2^56.
 #[must_use]
-pub const fn object_len(plaintext_len: u64) -> Option<u64> {
+pub fn object_len(plaintext_len: u64) -> Option<u64> {
     if plaintext_len > MAX_PLAINTEXT_LEN {
         return None;
     }
@@ -93,7 +92,7 @@ pub fn chunk_len(p: u64, index: u64) -> Option<usize> {
 
 /// The longest sealed trailer that an object of P₀ = `plaintext_len` can have beside a record of `record_len` bytes.
 #[must_use]
-pub const fn max_sealed_trailer_len(plaintext_len: u64, record_len: u64) -> u64 {
+pub fn max_sealed_trailer_len(plaintext_len: u64, record_len: u64) -> u64 {
     (PER_PART * reserved_parts(plaintext_len) + 464).saturating_sub(record_len)
 }
 

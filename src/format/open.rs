@@ -320,3 +320,108 @@ fn check_zero(bytes: &[u8]) -> Result<(), OpenError> {
 pub fn needs_trailer(envelope: &Envelope) -> bool {
     envelope.body() == HeaderBody::Multipart
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::wrap::{Kek, KekId, WrapAlg};
+    use crate::format::context::Context;
+    use crate::format::envelope::{Draft, Unverified};
+    use crate::format::metadata::Metadata;
+    use crate::format::seal::ObjectSealer;
+    use crate::format::trailer::Digests;
+    use crate::object::{Address, ObjectKey};
+    use crate::secret::Secret;
+
+    const P: u64 = CHUNK_LEN as u64 + 3;
+
+    fn object() -> (Arc<Envelope>, Vec<u8>) {
+        let dek = || DataKey::new(Secret::from_bytes([2; 32]));
+        let key = ObjectKey::new(*b"k").unwrap();
+        let context = Context::object(&Address { tenant: "t".parse().unwrap(), bucket: "b".parse().unwrap(), key });
+        let kek = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([1; 32])).unwrap();
+        let body = HeaderBody::Simple { salt: [7; 24], p: P };
+        let draft = Draft { body, hdr_nonce: &[3; 24], metadata: &Metadata::default(), context: &context };
+        let wrapped = kek.wrap(&draft.binding(), &dek()).unwrap();
+        let header = draft.seal(&wrapped, &dek()).unwrap();
+        let unverified = Unverified::parse(header.as_bytes()).ok().unwrap();
+        let envelope = unverified.verify_object(dek(), &context).ok().unwrap();
+        let mut sealer = ObjectSealer::new(&dek(), [7; 24], P).unwrap();
+        let mut chunk = vec![1; CHUNK_LEN];
+        let tag = sealer.seal_chunk(&mut chunk).unwrap();
+        let mut out = [&chunk[..], &tag].concat();
+        let mut last = [2; 3];
+        let (tag, finisher) = sealer.seal_last(&mut last).unwrap();
+        out.extend([&last[..], &tag].concat());
+        let tail = finisher.finish(&dek(), Digests::default(), None).unwrap();
+        out.resize(out.len() + tail.padding as usize, 0);
+        out.extend(tail.bytes);
+        (Arc::new(envelope), out)
+    }
+
+    fn piece(want: Want, body: &[u8]) -> Vec<u8> {
+        body[want.offset as usize..want.offset as usize + want.len].to_vec()
+    }
+
+    #[test]
+    fn the_end_of_a_whole_read_is_held_and_the_trailer_comes_last() {
+        let (envelope, body) = object();
+        let mut reader = BodyReader::simple(Arc::clone(&envelope), body.len() as u64).unwrap();
+        assert_eq!(reader.layout().total(), body.len() as u64);
+        assert_eq!(reader.layout().plaintext_len(), P);
+        let want = reader.wants().unwrap();
+        assert_eq!(want, Want { offset: 0, len: SEALED_CHUNK_LEN });
+        assert!(
+            matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Plaintext(text)) if text.len() == CHUNK_LEN)
+        );
+        let want = reader.wants().unwrap();
+        assert!(matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Held(text)) if *text == [2; 3]));
+        assert!(reader.trailer().is_none());
+        let want = reader.wants().unwrap();
+        assert_eq!(want.offset + want.len as u64, body.len() as u64);
+        assert!(matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Nothing)));
+        assert_eq!(reader.wants(), None);
+        assert_eq!(reader.trailer().map(Trailer::plaintext_len), Some(P));
+        assert!(matches!(reader.accept(&mut []), Err(OpenError::Misuse(_))), "nothing is wanted any more");
+    }
+
+    #[test]
+    fn pieces_that_were_not_asked_for_and_ranges_beyond_the_object_are_misuse() {
+        let (envelope, body) = object();
+        let mut reader = BodyReader::simple(Arc::clone(&envelope), body.len() as u64).unwrap();
+        assert!(matches!(reader.accept(&mut [0; 5]), Err(OpenError::Misuse(_))));
+        let layout = Layout::simple(&envelope, body.len() as u64).unwrap();
+        let dek = || Arc::clone(envelope.dek());
+        let beyond = PlaintextRange::new(0, P + 1).unwrap();
+        assert!(matches!(BodyReader::range(dek(), layout.clone(), beyond), Err(OpenError::Misuse(_))));
+        let empty = PlaintextRange::new(P, P).unwrap();
+        assert_eq!(BodyReader::range(dek(), layout.clone(), empty).unwrap().wants(), None);
+        let last = PlaintextRange::new(P - 1, P).unwrap();
+        let mut reader = BodyReader::range(dek(), layout, last).unwrap();
+        let want = reader.wants().unwrap();
+        assert_eq!(want, Want { offset: SEALED_CHUNK_LEN as u64, len: 3 + TAG_LEN });
+        assert!(matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Plaintext(text)) if *text == [2]));
+        assert_eq!(reader.wants(), None);
+        assert!(BodyReader::simple(envelope, body.len() as u64 - 1).is_err());
+    }
+
+    #[test]
+    fn a_read_that_knows_its_trailer_ends_where_the_tail_begins() {
+        let (envelope, body) = object();
+        let footer = Footer::parse(body.last_chunk().unwrap(), body.len() as u64).unwrap();
+        let tail_start = body.len() - footer.tail_len() as usize;
+        let trailer = footer.open(envelope.dek(), &mut body[tail_start..].to_vec()).unwrap();
+        let layout = Layout::of_trailer(&envelope, &trailer, &footer).unwrap();
+        assert_eq!(layout.part(1), PlaintextRange::new(0, P));
+        assert_eq!(layout.part(0), None);
+        assert_eq!(layout.part(2), None);
+        let mut reader = BodyReader::whole(Arc::clone(envelope.dek()), layout, &footer).unwrap();
+        let mut end = 0;
+        while let Some(want) = reader.wants() {
+            end = want.offset + want.len as u64;
+            reader.accept(&mut piece(want, &body)).unwrap();
+        }
+        assert_eq!(end, tail_start as u64, "the padding is checked up to the tail");
+        assert!(!needs_trailer(&envelope));
+    }
+}

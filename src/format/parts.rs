@@ -248,3 +248,85 @@ impl<'a> PartTag<'a> {
         if bool::from(attempt.mac(dek).ct_eq(&self.mac)) { Ok(attempt) } else { Err(OpenError::PartTag) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    fn dek() -> DataKey {
+        DataKey::new(Secret::from_bytes([2; 32]))
+    }
+
+    fn attempt<'a>(p: u64, checksum: Option<PartChecksum<'a>>) -> PartAttempt<'a> {
+        PartAttempt { part_no: PartNumber::new(3).unwrap(), p, salt: [9; SALT_LEN], upstream_etag: "abc", checksum }
+    }
+
+    #[test]
+    fn a_head_says_what_it_was_made_of() {
+        let sealer = PartSealer::new(&dek(), PartNumber::new(3).unwrap(), 70_000, [9; SALT_LEN]).unwrap();
+        assert_eq!(sealer.next_len(), 65_536);
+        assert!(!sealer.next_is_last());
+        let head = PartHead::parse(sealer.head()).unwrap();
+        assert_eq!((head.part_no, head.p, head.salt), (3, 70_000, [9; SALT_LEN]));
+        assert_eq!(head.commitment, *sealer.segment.commitment());
+        assert_eq!(head.encode(), *sealer.head());
+        let mut other = *sealer.head();
+        other[0] ^= 1;
+        assert!(matches!(PartHead::parse(&other), Err(OpenError::PartHead(_))));
+        let last = PartSealer::new(&dek(), PartNumber::new(1).unwrap(), 5, [9; SALT_LEN]).unwrap();
+        assert!(last.next_is_last());
+        assert!(last.seal_last(&mut [0; 5]).is_ok());
+    }
+
+    #[test]
+    fn a_salt_of_zeros_is_no_attempt() {
+        let refused = PartSealer::new(&dek(), PartNumber::new(1).unwrap(), 5, [0; SALT_LEN]);
+        assert!(matches!(refused.err(), Some(SealError::Misuse(_))));
+    }
+
+    #[test]
+    fn an_etag_holds_48_bits_of_length() {
+        let longest = attempt(U48_MAX, None).etag(&dek()).unwrap();
+        let tag = PartTag::split(&longest).unwrap();
+        assert_eq!(tag.verify(&dek(), PartNumber::new(3).unwrap(), None).map(|a| a.p), Ok(U48_MAX));
+        assert_eq!(attempt(U48_MAX + 1, None).etag(&dek()), Err(SealError::TooLong));
+    }
+
+    #[test]
+    fn a_checksum_has_its_algorithms_length() {
+        let crc = |value| Some(PartChecksum { algorithm: ChecksumAlgorithm::Crc32, value });
+        assert!(matches!(attempt(1, crc(&[1, 2, 3])).etag(&dek()), Err(SealError::Checksum(_))));
+        let etag = attempt(1, crc(&[1, 2, 3, 4])).etag(&dek()).unwrap();
+        let part_no = PartNumber::new(3).unwrap();
+        let tag = PartTag::split(&etag).unwrap();
+        assert_eq!(tag.verify(&dek(), part_no, Some(b"ignored")), Ok(attempt(1, crc(&[1, 2, 3, 4]))));
+    }
+
+    #[test]
+    fn bytes_behind_a_checksum_and_unknown_algorithms_do_not_verify_even_if_authentic() {
+        // forged with the right key, so that only the rule refuses it
+        let part_no = PartNumber::new(3).unwrap();
+        let forge = |algorithm: u8, inline: [u8; 8], value: &[u8]| {
+            let key = dek().prk().expand::<32>(&[PART_LABEL, &[1]]);
+            let fields = [&3u32.to_be_bytes()[..], &1u64.to_be_bytes(), &[9; 24], &3u32.to_be_bytes(), b"abc"];
+            let len = u32::try_from(value.len()).unwrap().to_be_bytes();
+            let rest = [&[algorithm][..], &len, value];
+            let mac = HmacSha512::new(key.expose_secret()).mac(fields.into_iter().chain(rest));
+            let tag = [&[9; 24][..], &[0, 0, 0, 0, 0, 1], &[algorithm], &inline, &mac[..12]].concat();
+            format!("abc-{}", URL_SAFE_NO_PAD.encode(tag))
+        };
+        let verify =
+            |etag: &str, value: Option<&[u8]>| PartTag::split(etag).unwrap().verify(&dek(), part_no, value).map(|_| ());
+        assert_eq!(verify(&forge(1, [1, 2, 3, 4, 0, 0, 0, 0], &[1, 2, 3, 4]), None), Ok(()));
+        assert_eq!(verify(&forge(1, [1, 2, 3, 4, 0, 0, 0, 1], &[1, 2, 3, 4]), None), Err(OpenError::PartTag));
+        assert_eq!(verify(&forge(0, [0; 8], b""), None), Ok(()));
+        assert_eq!(verify(&forge(0, [1, 0, 0, 0, 0, 0, 0, 0], b""), None), Err(OpenError::PartTag));
+        assert_eq!(verify(&forge(11, [0; 8], b""), None), Err(OpenError::PartTag));
+        let sha1 = [5; 20];
+        assert_eq!(verify(&forge(3, [0; 8], &sha1), Some(&sha1)), Ok(()));
+        assert_eq!(verify(&forge(3, [0, 0, 0, 0, 0, 0, 0, 1], &sha1), Some(&sha1)), Err(OpenError::PartTag));
+        let crc64 = [6; 8];
+        assert_eq!(verify(&forge(5, crc64, &crc64), None), Ok(()));
+    }
+}

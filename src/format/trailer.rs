@@ -492,3 +492,105 @@ impl Footer {
         Trailer::parse(text, self.p0).map_err(OpenError::Trailer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::wrap::{Kek, WrapAlg};
+
+    fn dek() -> DataKey {
+        DataKey::new(Secret::from_bytes([2; 32]))
+    }
+
+    fn entry(part_no: u32, p: u64) -> Entry {
+        Entry { part_no, p, salt: [part_no as u8; SALT_LEN] }
+    }
+
+    fn refused(entries: &[Entry]) -> bool {
+        matches!(Trailer::multipart(entries.to_vec(), Digests::default()), Err(SealError::Parts(_)))
+    }
+
+    #[test]
+    fn a_trailer_that_no_reader_takes_is_not_sealed() {
+        const M: u64 = MIN_PART_LEN;
+        assert!(!refused(&[entry(1, M), entry(10_000, 0)]));
+        assert!(!refused(&[entry(1, MAX_PART_LEN)]));
+        assert!(refused(&[]));
+        assert!(refused(&[entry(0, 1)]));
+        assert!(refused(&[entry(10_001, 1)]));
+        assert!(refused(&[entry(2, M), entry(2, 1)]));
+        assert!(refused(&[entry(2, M), entry(1, 1)]));
+        assert!(refused(&[entry(1, M - 1), entry(2, 1)]));
+        assert!(refused(&[entry(1, MAX_PART_LEN + 1)]));
+        assert!(refused(&[entry(1, u64::MAX), entry(2, u64::MAX)]));
+        let many: Vec<Entry> = (1..=1025).map(|n| entry(n, MAX_PART_LEN)).collect();
+        assert!(!refused(&many[..1024]), "2^56 in all");
+        assert!(refused(&many), "more than 2^56 in all");
+        assert!(Trailer::simple(MAX_PLAINTEXT_LEN, [1; SALT_LEN], Digests::default()).is_ok());
+        assert!(Trailer::simple(MAX_PLAINTEXT_LEN + 1, [1; SALT_LEN], Digests::default()).is_err());
+    }
+
+    #[test]
+    fn composite_checksums_and_no_others_count_parts() {
+        let of = |over, count| {
+            let checksum = Checksum::new(ChecksumAlgorithm::Crc32, over, &[1, 2, 3, 4]).unwrap();
+            let digests = Digests { md5: None, checksum: Some((checksum, count)) };
+            Trailer::multipart(vec![entry(1, 5)], digests).map(|t| t.digests().checksum.is_some())
+        };
+        assert_eq!(of(ChecksumType::FullObject, 0), Ok(true));
+        assert_eq!(of(ChecksumType::Composite, 1), Ok(true));
+        assert!(matches!(of(ChecksumType::FullObject, 1), Err(SealError::Checksum(_))));
+        assert!(matches!(of(ChecksumType::Composite, 0), Err(SealError::Checksum(_))));
+    }
+
+    #[test]
+    fn a_tail_opens_to_what_was_sealed_and_only_with_its_own_footer() {
+        let checksum = Checksum::new(ChecksumAlgorithm::Sha512, ChecksumType::Composite, &[8; 64]).unwrap();
+        let digests = Digests { md5: Some([7; 16]), checksum: Some((checksum, 2)) };
+        let trailer = Trailer::multipart(vec![entry(1, MIN_PART_LEN), entry(7, 3)], digests).unwrap();
+        let kek = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([1; 32])).unwrap();
+        let record = kek.seal_record(1, "t", &record_nonce(&dek()), &dek()).unwrap();
+        let segments = 2 * 72 + geometry::segment_len(MIN_PART_LEN).unwrap() + geometry::segment_len(3).unwrap();
+        let tail = seal_tail(&dek(), &trailer, Some(&record), segments).unwrap();
+        let total = geometry::object_len(MIN_PART_LEN + 3).unwrap();
+        assert_eq!(segments + tail.padding + tail.bytes.len() as u64, total);
+        assert!(seal_tail(&dek(), &trailer, Some(&record), segments + tail.padding).is_ok());
+        let full = seal_tail(&dek(), &trailer, Some(&record), segments + tail.padding + 1);
+        assert!(matches!(full.err(), Some(SealError::Parts(_))));
+        let footer = Footer::parse(tail.bytes.last_chunk().unwrap(), total).unwrap();
+        assert_eq!(footer.tail_len(), tail.bytes.len() as u64);
+        assert_eq!((footer.total(), footer.plaintext_len()), (total, MIN_PART_LEN + 3));
+        assert_eq!(footer.sealed_trailer_len(), 112 + 2 * 36 + 16);
+        assert_eq!(footer.record(&tail.bytes), Some((KekId::from_bytes([4; 16]), record)));
+        assert_eq!(footer.record(&tail.bytes[1..]), None);
+        let opened = footer.open(&dek(), &mut tail.bytes.clone()).unwrap();
+        assert_eq!(opened, trailer);
+        assert_eq!((opened.kind(), opened.entries().len()), (Kind::Multipart, 2));
+        for wrong in [&tail.bytes[1..], &[&tail.bytes[..], &[0]].concat(), &[]] {
+            assert!(matches!(footer.open(&dek(), &mut wrong.to_vec()), Err(OpenError::Misuse(_))));
+        }
+        let mut other_footer = tail.bytes.clone();
+        let at = other_footer.len() - 1;
+        other_footer[at] ^= 1;
+        assert!(matches!(footer.open(&dek(), &mut other_footer), Err(OpenError::Misuse(_))));
+        let other = DataKey::new(Secret::from_bytes([3; 32]));
+        assert!(matches!(footer.open(&other, &mut tail.bytes.clone()), Err(OpenError::Trailer(_))));
+        let without = seal_tail(&dek(), &trailer, None, segments).unwrap();
+        let footer = Footer::parse(without.bytes.last_chunk().unwrap(), total).unwrap();
+        assert_eq!(footer.record(&without.bytes), None);
+    }
+
+    #[test]
+    fn lengths_in_a_footer_are_bounded_before_anything_is_read() {
+        let footer = |sealed: u32, record: u16| {
+            let bytes = [&MAGIC[..], &[1; 16], &sealed.to_be_bytes(), &record.to_be_bytes(), &[0, 0]].concat();
+            Footer::parse(&bytes.try_into().unwrap(), 512).is_ok()
+        };
+        assert!(!footer(163, 0) && footer(164, 0) && footer(464, 0) && !footer(465, 0));
+        assert!(footer(376, 88) && !footer(377, 88));
+        assert!(!footer(164, 87) && !footer(164, 89) && !footer(164, u16::MAX) && !footer(u32::MAX, 0));
+        assert_eq!(Footer::parse(&[0; 32], 511).err(), Some(OpenError::Size));
+        assert!(Entry { part_no: 1, p: 0, salt: [0; SALT_LEN] }.is_unpinned());
+        assert!(!entry(1, 0).is_unpinned());
+    }
+}

@@ -1,5 +1,44 @@
-//! The manual.
+//! The manual. Each page is a file beside this one, written to be read there as well as here.
+//!
+//! | page | for |
+//! |---|---|
+//! | [threat model](threat_model) | what is promised, what is not, and what a loss or theft means |
+//! | [key custody](keys) | the keyring file, the life of a key, the recovery kit |
+//! | [offline work](offline) | `seal`, `open`, `inspect`, and leaving a provider |
+//! | [object format](object_format) | every byte that is stored |
+//! | [performance] | what is measured, and how to measure it |
+//! | [glossary] | the project's words |
 
-/// Key custody: the keyring file, the life of a key, the recovery kit.
-#[doc = include_str!("keys.md")]
-pub mod keys {}
+/// One module per page. In a page's file a link to another page is `[name]`, defined at the file's end as the file
+/// beside it; here the definition in front of the file, which comes first and so wins, leads to the module.
+macro_rules! pages {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// [glossary]: crate::manual::glossary
+        /// [key custody]: crate::manual::keys
+        /// [object format]: crate::manual::object_format
+        /// [offline work]: crate::manual::offline
+        /// [performance]: crate::manual::performance
+        /// [threat model]: crate::manual::threat_model
+        /// [`KeyProvider`]: crate::keys::KeyProvider
+        ///
+        #[doc = include_str!($file)]
+        pub mod $name {}
+    )*};
+}
+
+pages! {
+    /// The project's words.
+    glossary = "glossary.md";
+    /// Key custody: the keyring file, the life of a key, the recovery kit.
+    keys = "keys.md";
+    /// The object format, version 1: every byte that is stored.
+    object_format = "object-format.md";
+    /// Sealing and opening files without a gateway, and leaving a provider.
+    offline = "offline.md";
+    /// What is measured, and how to measure it.
+    performance = "performance.md";
+    /// What is promised, what is not, and what a loss or theft means.
+    threat_model = "threat-model.md";
+}

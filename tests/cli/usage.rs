@@ -64,3 +64,23 @@ fn a_passphrase_comes_from_a_file_or_a_descriptor() {
     sandbox.run(&["keys", "list", "--passphrase-file", "empty"]).ends(2, "empty");
     sandbox.run(&["keys", "list", "--passphrase-file", "missing"]).ends(1, "missing");
 }
+
+#[test]
+fn the_process_leaves_no_core_and_lets_nobody_attach() {
+    // It waits for its input long enough to be looked at.
+    let command = ["keys", "list", "--keyring", "keyring", "--passphrase-fd", "0"];
+    let waiting = Sandbox::new();
+    let mut child = waiting.command(&command).spawn().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let limits = loop {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap_or_default();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default().to_owned();
+        if core.split_whitespace().filter(|word| *word == "0").count() == 2 || std::time::Instant::now() > deadline {
+            break core;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(limits.split_whitespace().filter(|word| *word == "0").count(), 2, "{limits}");
+}
