@@ -18,6 +18,8 @@
 pub mod clock;
 pub mod crypto;
 pub mod digest;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod format;
 pub mod object;
 pub mod secret;

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "embedded")]
+mod embedded;
 mod known_answers;
 mod manipulations;
 mod properties;
