@@ -19,6 +19,8 @@ pub mod cli;
 pub mod clock;
 pub mod crypto;
 pub mod digest;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod format;
 pub mod keys;
 pub mod manual;

@@ -57,10 +57,7 @@ pub fn object_len(plaintext_len: u64) -> Option<u64> {
     if plaintext_len > MAX_PLAINTEXT_LEN {
         return None;
     }
-    match segment_len(plaintext_len) {
-        Some(segment) => Some(segment + PER_PART * reserved_parts(plaintext_len) + BASE),
-        None => None,
-    }
+    segment_len(plaintext_len).map(|segment| segment + PER_PART * reserved_parts(plaintext_len) + BASE)
 }
 
 /// F⁻¹(t): the plaintext length of an object of `total` bytes, or `None` if no object has that size.

@@ -7,7 +7,10 @@
 //! | [offline work](offline) | `seal`, `open`, `inspect`, and leaving a provider |
 //! | [object format](object_format) | every byte that is stored |
 //! | [performance] | what is measured, and how to measure it |
+//! | [embedded store](embedded_store) | the store on a local folder, for trials and tests |
 //! | [glossary] | the project's words |
+
+#![allow(clippy::doc_markdown, reason = "the pages are prose: names of products and formats are words there")]
 
 /// One module per page. In a page's file a link to another page is `[name]`, defined at the file's end as the file
 /// beside it; here the definition in front of the file, which comes first and so wins, leads to the module.
@@ -15,6 +18,7 @@ macro_rules! pages {
     ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {$(
         $(#[$doc])*
         ///
+        /// [embedded store]: crate::manual::embedded_store
         /// [glossary]: crate::manual::glossary
         /// [key custody]: crate::manual::keys
         /// [object format]: crate::manual::object_format
@@ -29,6 +33,8 @@ macro_rules! pages {
 }
 
 pages! {
+    /// The embedded store: objects in a local folder.
+    embedded_store = "embedded-store.md";
     /// The project's words.
     glossary = "glossary.md";
     /// Key custody: the keyring file, the life of a key, the recovery kit.

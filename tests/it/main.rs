@@ -7,9 +7,12 @@ mod provider_conformance;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "embedded")]
+mod embedded;
 mod keys;
 mod known_answers;
 mod manipulations;
 mod properties;
+mod readme;
 mod vectors;
 mod wycheproof_suites;

@@ -1,0 +1,68 @@
+//! The embedded store: an S3-shaped object store on a local folder, in process, without a protocol.
+//!
+//! For the demo, tests and small installations. Everything here is synchronous; asynchronous callers use their
+//! runtime's blocking pool. Memory is flat: bodies stream both ways.
+//!
+//! # The folder
+//!
+//! ```text
+//! LOCK                            held while the store is open; names the layout
+//! index.redb                      all names, sizes, tags, metadata, uploads: one ordered index
+//! bodies/00000000000000000042     one immutable body: of an object put whole, or of one part
+//! bodies/00000000000000000043.tmp a body on its way in
+//! ```
+//!
+//! Keys are never file names: any 1 to 1024 bytes are a key. An object is a list of segments, runs of bytes in body
+//! files, so completing an upload and copying an object copy no bytes; the index counts how many segments name a file.
+//!
+//! # Durability
+//!
+//! ```text
+//! write temporary file → fsync → rename to its number → fsync folder → one transaction: check, swap, fsync → answer
+//!                                                                    → unlink what nothing names any more
+//! ```
+//!
+//! - The transaction checks the condition of the request and makes the object visible. So a condition holds at the very
+//!   moment of the write, and an object is there whole or not at all.
+//! - Writers that arrive while another commits wait and then share one folder fsync and one transaction.
+//! - A kill or power loss at any point leaves the old object or the new one, whole. What else it leaves are files that
+//!   the index does not name: the sweep at open removes them.
+//! - Numbers are leased from the index in blocks and never used twice, so a name that was read from an older state
+//!   cannot mean another body.
+//! - A body that is being read stays until the last reader is done, whatever happens to its object.
+//! - If a step fails (disk full, I/O error), nothing has changed. If the commit itself fails, the answer is an error and
+//!   the object is the old one or the new one, whole, as after a crash: the index is opened again by the next request
+//!   that finds the disk working, and files whose fate is open are kept until the next sweep.
+//!
+//! The caller's duty: the folder belongs to the store alone and lies on a local file system whose `fsync`
+//! keeps its word. The store does not encrypt; it checks no digests on read (the gateway's format does both).
+//!
+//! # What differs from S3
+//!
+//! - A copy keeps the source's `ETag` and parts, also that of an object completed from parts.
+//! - Completing an upload a second time is `NoSuchUpload`.
+//! - No versions, tags, locks or ACLs yet. The layout has a version, checked at open.
+
+mod body;
+mod error;
+mod fault;
+mod index;
+mod list;
+mod multipart;
+mod object;
+mod record;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use body::BodyReader;
+pub use error::StoreError;
+pub use fault::{Hooks, Step};
+pub use list::{ListPage, ListRequest, ListedObject};
+pub use multipart::{
+    ListUploadsRequest, ListedPart, ListedUpload, PartCopy, PartWriter, PartsPage, Upload, UploadId, UploadsPage,
+};
+pub use object::{
+    BucketName, ETag, ETagMatch, ObjectInfo, ObjectMeta, ReadCondition, ReadRange, Verdict, WriteCondition,
+};
+pub use store::{Body, Bucket, CopyRequest, Durability, Limits, Object, Options, PutWriter, Store, Written};

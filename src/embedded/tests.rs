@@ -1,0 +1,784 @@
+//! Claims about the store as a whole that need its insides or its hooks.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use md5::{Digest as _, Md5};
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::{Clock, FixedClock, SystemClock, Timestamp};
+use crate::crypto::random::RandomSource;
+use crate::object::{ObjectKey, PartNumber};
+
+fn options(durability: Durability) -> Options {
+    let limits = Limits { min_part: 4, ..Limits::default() };
+    Options {
+        durability,
+        limits,
+        cache: 4 << 20,
+        ..Options::new(Arc::new(SystemClock), Arc::new(RandomSource::new(&[b"test"])))
+    }
+}
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder, options(Durability::None)).unwrap()
+}
+
+fn bucket(name: &str) -> BucketName {
+    name.parse().unwrap()
+}
+
+fn key(bytes: impl AsRef<[u8]>) -> ObjectKey {
+    ObjectKey::new(bytes.as_ref()).unwrap()
+}
+
+fn part(n: u32) -> PartNumber {
+    PartNumber::new(n).unwrap()
+}
+
+fn with_bucket() -> (TempDir, Store, BucketName) {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    (folder, store, b)
+}
+
+fn put_if(
+    store: &Store,
+    b: &BucketName,
+    k: &[u8],
+    body: &[u8],
+    condition: WriteCondition,
+) -> Result<Written, StoreError> {
+    let mut writer = store.put(b, &key(k))?;
+    for chunk in body.chunks(7) {
+        writer.write(chunk)?;
+    }
+    writer.commit(ObjectMeta::default(), condition)
+}
+
+fn put(store: &Store, b: &BucketName, k: &[u8], body: &[u8]) -> Written {
+    put_if(store, b, k, body, WriteCondition::None).unwrap()
+}
+
+fn get_range(store: &Store, b: &BucketName, k: &[u8], range: ReadRange) -> Result<Vec<u8>, StoreError> {
+    let mut object = store.get(b, &key(k), &ReadCondition::default(), range)?;
+    let mut body = Vec::new();
+    object.body.read_to_end(&mut body)?;
+    assert_eq!(body.len() as u64, object.range.end - object.range.start);
+    Ok(body)
+}
+
+fn get(store: &Store, b: &BucketName, k: &[u8]) -> Result<Vec<u8>, StoreError> {
+    get_range(store, b, k, ReadRange::Whole)
+}
+
+fn send_part(store: &Store, upload: &Upload, n: u32, body: &[u8]) -> ETag {
+    let mut writer = store.upload_part(upload, part(n)).unwrap();
+    writer.write(body).unwrap();
+    writer.commit().unwrap().etag
+}
+
+fn files(folder: &Path) -> usize {
+    fs::read_dir(folder.join("bodies")).unwrap().count()
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().fold(String::new(), |text, b| text + &format!("{b:02x}"))
+}
+
+fn md5(bytes: &[u8]) -> [u8; 16] {
+    Md5::digest(bytes).into()
+}
+
+#[test]
+fn any_key_of_1_to_1024_bytes_is_itself_and_no_file_name() {
+    let (folder, store, b) = with_bucket();
+    let mut keys: Vec<Vec<u8>> = [
+        "..",
+        ".",
+        "/",
+        "//",
+        "../../etc/passwd",
+        "a//b",
+        "a/",
+        "/a",
+        "a",
+        "a/b/../c",
+        "\0",
+        "LOCK",
+        "index.redb",
+        "ü/😀",
+        " ",
+        "a\nb",
+    ]
+    .iter()
+    .map(|k| k.as_bytes().to_vec())
+    .collect();
+    keys.extend([vec![0xff; 1024], vec![0xff], vec![b'/'; 1024], vec![b'x'; 1024]]);
+    for k in &keys {
+        put(&store, &b, k, k);
+    }
+    for k in &keys {
+        assert_eq!(&get(&store, &b, k).unwrap(), k);
+    }
+    let page = store.list(&b, &ListRequest { max_keys: 1000, ..Default::default() }).unwrap();
+    keys.sort();
+    assert!(page.objects.iter().map(|o| o.key.as_bytes()).eq(keys.iter().map(Vec::as_slice)));
+    let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["LOCK", "bodies", "index.redb"]);
+    assert_eq!(files(folder.path()), keys.len());
+}
+
+#[test]
+fn a_second_store_on_the_folder_is_refused_until_the_first_is_gone() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"x");
+    let writer = store.put(&b, &key("k")).unwrap();
+    let reader = store.get(&b, &key("k"), &ReadCondition::default(), ReadRange::Whole).unwrap();
+    let locked = || matches!(Store::open(folder.path(), options(Durability::None)), Err(StoreError::Locked));
+    assert!(locked());
+    drop(store);
+    assert!(locked());
+    drop(writer);
+    assert!(locked());
+    drop(reader);
+    open(folder.path());
+}
+
+#[test]
+fn a_folder_of_another_layout_is_refused_by_name() {
+    let (folder, store, _) = with_bucket();
+    store.inner.index.write(None, |t| Ok(_ = t.store.insert("layout", 99)?)).unwrap();
+    drop(store);
+    let error = Store::open(folder.path(), options(Durability::None)).unwrap_err();
+    assert!(matches!(error, StoreError::Layout { found: 99, known: 1 }), "{error}");
+}
+
+#[test]
+fn bodies_without_an_index_are_refused_and_not_swept() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"precious");
+    drop(store);
+    let (index, aside) = (folder.path().join("index.redb"), folder.path().join("aside"));
+    fs::rename(&index, &aside).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(Store::open(folder.path(), options(Durability::None)), Err(StoreError::Corrupt(_))));
+    }
+    fs::rename(&aside, &index).unwrap();
+    assert_eq!(get(&open(folder.path()), &b, b"k").unwrap(), b"precious");
+}
+
+#[test]
+fn an_index_that_is_none_is_refused_and_nothing_is_swept() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"precious");
+    drop(store);
+    let index = folder.path().join("index.redb");
+    let whole = fs::read(&index).unwrap();
+    fs::write(&index, &whole[..whole.len() / 2 + 7]).unwrap();
+    assert!(Store::open(folder.path(), options(Durability::None)).is_err());
+    fs::write(&index, vec![b'x'; 10_000]).unwrap();
+    assert!(Store::open(folder.path(), options(Durability::None)).is_err());
+    assert_eq!(files(folder.path()), 1);
+    fs::write(&index, &whole).unwrap();
+    assert_eq!(get(&open(folder.path()), &b, b"k").unwrap(), b"precious");
+}
+
+#[test]
+fn numbers_are_never_used_twice() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"1");
+    let name = |folder: &Path| fs::read_dir(folder.join("bodies")).unwrap().next().unwrap().unwrap().file_name();
+    let first = name(folder.path());
+    store.delete(&b, &key("k")).unwrap();
+    drop(store);
+    let store = open(folder.path());
+    put(&store, &b, b"k", b"2");
+    assert!(name(folder.path()) > first);
+}
+
+#[test]
+fn metadata_comes_back_in_order_and_etags_are_s3s() {
+    let (_folder, store, b) = with_bucket();
+    let meta = ObjectMeta {
+        headers: vec![("x".into(), "1".into()), ("content-type".into(), "a/b".into()), ("x".into(), "2".into())],
+        user: vec![("b".into(), "ü".into()), ("a".into(), String::new())],
+        opaque: vec![1, 0, 255],
+    };
+    let mut writer = store.put(&b, &key("k")).unwrap();
+    writer.write(b"hello").unwrap();
+    writer.commit(meta.clone(), WriteCondition::None).unwrap();
+    let info = store.head(&b, &key("k")).unwrap();
+    assert_eq!((info.meta, info.size, info.parts), (meta, 5, None));
+    assert_eq!(info.etag.as_str(), hex(md5(b"hello")));
+    let too_much = ObjectMeta { opaque: vec![0; ObjectMeta::MAX_LEN + 1], ..ObjectMeta::default() };
+    let refused = store.put(&b, &key("k")).unwrap().commit(too_much, WriteCondition::None);
+    assert!(matches!(refused, Err(StoreError::MetadataTooLarge { .. })));
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"hello");
+}
+
+#[test]
+fn an_empty_body_is_an_object_without_a_file() {
+    let (folder, store, b) = with_bucket();
+    let written = put(&store, &b, b"dir/", b"");
+    assert_eq!(written.etag.as_str(), "d41d8cd98f00b204e9800998ecf8427e");
+    assert_eq!(get(&store, &b, b"dir/").unwrap(), b"");
+    assert!(matches!(get_range(&store, &b, b"dir/", ReadRange::From(0)), Err(StoreError::InvalidRange { size: 0 })));
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn a_writer_that_is_dropped_or_refused_leaves_nothing() {
+    let (folder, store, b) = with_bucket();
+    let mut writer = store.put(&b, &key("k")).unwrap();
+    writer.write(&vec![7; 200_000]).unwrap();
+    assert_eq!(files(folder.path()), 1, "a temporary file");
+    drop(writer);
+    assert_eq!(files(folder.path()), 0);
+    put(&store, &b, b"k", b"old");
+    for condition in [WriteCondition::IfNoneMatchAny, WriteCondition::IfMatch(ETag::new("other"))] {
+        let refused = put_if(&store, &b, b"k", b"new", condition);
+        assert!(matches!(refused, Err(StoreError::PreconditionFailed)));
+    }
+    assert_eq!((get(&store, &b, b"k").unwrap(), files(folder.path())), (b"old".to_vec(), 1));
+    let limits = Limits { max_body: 3, ..Limits::default() };
+    drop(store);
+    let store = Store::open(folder.path(), Options { limits, ..options(Durability::None) }).unwrap();
+    assert!(matches!(put_if(&store, &b, b"k", b"four", WriteCondition::None), Err(StoreError::EntityTooLarge { .. })));
+    let mut writer = store.put(&b, &key("k")).unwrap();
+    assert!(writer.write(b"four").is_err());
+    writer.write(b"3").unwrap();
+    assert!(writer.commit(ObjectMeta::default(), WriteCondition::None).is_err(), "a body with a hole is no body");
+    assert_eq!((get(&store, &b, b"k").unwrap(), files(folder.path())), (b"old".to_vec(), 1));
+}
+
+#[test]
+fn a_running_read_survives_overwrite_and_delete_and_then_the_file_goes() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"version one");
+    let mut one = store.get(&b, &key("k"), &ReadCondition::default(), ReadRange::Whole).unwrap();
+    put(&store, &b, b"k", b"version two");
+    let mut two = store.get(&b, &key("k"), &ReadCondition::default(), ReadRange::From(8)).unwrap();
+    let mut again = store.get(&b, &key("k"), &ReadCondition::default(), ReadRange::From(9)).unwrap();
+    assert!(store.delete(&b, &key("k")).unwrap());
+    assert!(!store.delete(&b, &key("k")).unwrap(), "idempotent");
+    assert_eq!(files(folder.path()), 2);
+    let mut text = String::new();
+    one.body.read_to_string(&mut text).unwrap();
+    two.body.read_to_string(&mut text).unwrap();
+    drop((one, two));
+    assert_eq!(files(folder.path()), 1, "one reader is left");
+    again.body.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "version onetwowo");
+    drop(again);
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn a_body_file_that_was_cut_or_removed_is_an_error_not_a_short_body() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"0123456789");
+    let file = fs::read_dir(folder.path().join("bodies")).unwrap().next().unwrap().unwrap().path();
+    fs::write(&file, b"01234").unwrap();
+    assert!(matches!(get(&store, &b, b"k"), Err(StoreError::Io(_))));
+    fs::remove_file(&file).unwrap();
+    assert!(matches!(get(&store, &b, b"k"), Err(StoreError::Io(_))));
+}
+
+#[test]
+fn buckets_are_made_listed_and_removed_only_when_empty() {
+    let (_folder, store, b) = with_bucket();
+    assert!(matches!(store.create_bucket(&b), Err(StoreError::BucketAlreadyOwnedByYou)));
+    store.create_bucket(&bucket("aaa")).unwrap();
+    let names: Vec<_> = store.list_buckets().unwrap().into_iter().map(|b| b.name.to_string()).collect();
+    assert_eq!(names, ["aaa", "bucket"]);
+    put(&store, &b, b"k", b"x");
+    assert!(matches!(store.delete_bucket(&b), Err(StoreError::BucketNotEmpty)));
+    store.delete_bucket(&bucket("aaa")).unwrap();
+    store.delete(&b, &key("k")).unwrap();
+    let upload = store.create_upload(&b, &key("k"), ObjectMeta::default()).unwrap();
+    assert!(matches!(store.delete_bucket(&b), Err(StoreError::BucketNotEmpty)));
+    store.abort_upload(&upload).unwrap();
+    store.delete_bucket(&b).unwrap();
+    assert!(matches!(store.delete_bucket(&b), Err(StoreError::NoSuchBucket)));
+    assert!(matches!(store.head_bucket(&b), Err(StoreError::NoSuchBucket)));
+    assert!(matches!(store.put(&b, &key("k")), Err(StoreError::NoSuchBucket)));
+    assert!(matches!(store.delete(&b, &key("k")), Err(StoreError::NoSuchBucket)));
+    assert!(store.list_buckets().unwrap().is_empty());
+}
+
+#[test]
+fn a_bucket_that_goes_while_a_body_is_written_takes_the_body_along() {
+    let (folder, store, b) = with_bucket();
+    let mut writer = store.put(&b, &key("k")).unwrap();
+    writer.write(b"x").unwrap();
+    store.delete_bucket(&b).unwrap();
+    assert!(matches!(writer.commit(ObjectMeta::default(), WriteCondition::None), Err(StoreError::NoSuchBucket)));
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn a_copy_shares_the_body_which_goes_with_its_last_name() {
+    let (folder, store, b) = with_bucket();
+    let other = bucket("other");
+    store.create_bucket(&other).unwrap();
+    let source = put(&store, &b, b"k", b"body");
+    let (k, c) = (key("k"), key("c"));
+    let copy = |from_condition, condition, meta| CopyRequest {
+        from_bucket: &b,
+        from_key: &k,
+        from_condition,
+        bucket: &other,
+        key: &c,
+        meta,
+        condition,
+    };
+    let meta = ObjectMeta { opaque: b"new".to_vec(), ..ObjectMeta::default() };
+    let is_source = ReadCondition { if_match: Some(ETagMatch::parse(&source.etag.to_string())), ..Default::default() };
+    let not_source = ReadCondition { if_none_match: is_source.if_match.clone(), ..Default::default() };
+    assert!(matches!(store.copy(copy(not_source, WriteCondition::None, None)), Err(StoreError::PreconditionFailed)));
+    let written = store.copy(copy(is_source.clone(), WriteCondition::IfNoneMatchAny, Some(meta.clone()))).unwrap();
+    assert_eq!((written.etag, written.size), (source.etag, 4));
+    assert!(matches!(
+        store.copy(copy(is_source.clone(), WriteCondition::IfNoneMatchAny, None)),
+        Err(StoreError::PreconditionFailed)
+    ));
+    assert_eq!(files(folder.path()), 1);
+    assert_eq!(store.head(&other, &c).unwrap().meta, meta);
+    // to itself: only with new metadata
+    let to_self = |meta| CopyRequest { bucket: &b, key: &k, ..copy(is_source.clone(), WriteCondition::None, meta) };
+    assert!(matches!(store.copy(to_self(None)), Err(StoreError::InvalidRequest(_))));
+    store.copy(to_self(Some(meta.clone()))).unwrap();
+    assert_eq!(store.head(&b, &k).unwrap().meta, meta);
+    assert!(store.delete(&b, &k).unwrap());
+    assert_eq!(get(&store, &other, b"c").unwrap(), b"body");
+    assert!(store.delete(&other, &c).unwrap());
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn an_upload_with_gaps_and_re_sent_parts_completes_without_copying() {
+    let (folder, store, b) = with_bucket();
+    let k = key("k");
+    let meta = ObjectMeta { opaque: b"m".to_vec(), ..ObjectMeta::default() };
+    let upload = store.create_upload(&b, &k, meta.clone()).unwrap();
+    let nine = send_part(&store, &upload, 9, b"99");
+    let stale = send_part(&store, &upload, 3, b"wrong");
+    let three = send_part(&store, &upload, 3, b"33333");
+    let unused = send_part(&store, &upload, 5, b"55555");
+    let huge = send_part(&store, &upload, 10_000, b"x");
+    assert_eq!(files(folder.path()), 4, "the part sent before is gone");
+    assert!(matches!(store.head(&b, &k), Err(StoreError::NoSuchKey)));
+
+    let complete = |parts: &[(u32, &ETag)], condition| {
+        let parts: Vec<_> = parts.iter().map(|(n, e)| (part(*n), (*e).clone())).collect();
+        store.complete_upload(&upload, &parts, condition)
+    };
+    let always = || WriteCondition::None;
+    assert!(matches!(complete(&[], always()), Err(StoreError::InvalidRequest(_))));
+    assert!(matches!(complete(&[(9, &nine), (3, &three)], always()), Err(StoreError::InvalidPartOrder)));
+    assert!(matches!(complete(&[(3, &three), (3, &three)], always()), Err(StoreError::InvalidPartOrder)));
+    assert!(matches!(complete(&[(3, &stale), (9, &nine)], always()), Err(StoreError::InvalidPart(3))));
+    assert!(matches!(complete(&[(3, &three), (4, &nine)], always()), Err(StoreError::InvalidPart(4))));
+    let small = complete(&[(3, &three), (9, &nine), (10_000, &huge)], always());
+    assert!(matches!(small, Err(StoreError::EntityTooSmall { number: 9, size: 2, minimum: 4 })));
+    assert!(matches!(complete(&[(3, &three)], WriteCondition::IfMatch(nine.clone())), Err(StoreError::NoSuchKey)));
+    let _ = unused;
+
+    let written = complete(&[(3, &three), (9, &nine)], WriteCondition::IfNoneMatchAny).unwrap();
+    let of_parts = md5(&[md5(b"33333"), md5(b"99")].concat());
+    assert_eq!(written.etag.as_str(), format!("{}-2", hex(of_parts)));
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"3333399");
+    assert_eq!(get_range(&store, &b, b"k", ReadRange::Span { first: 4, last: 5 }).unwrap(), b"39");
+    assert_eq!(get_range(&store, &b, b"k", ReadRange::Part(part(2))).unwrap(), b"99");
+    assert!(matches!(get_range(&store, &b, b"k", ReadRange::Part(part(3))), Err(StoreError::InvalidPartNumber)));
+    let info = store.head(&b, &k).unwrap();
+    assert_eq!((info.meta, info.size, info.parts, &info.etag), (meta, 7, Some(2), &written.etag));
+    assert_eq!(store.object_parts(&b, &k).unwrap(), Some(vec![(part(3), 5), (part(9), 2)]));
+    assert_eq!(files(folder.path()), 2, "parts that were not named are gone");
+    assert!(matches!(complete(&[(3, &three)], always()), Err(StoreError::NoSuchUpload)));
+    assert!(matches!(store.abort_upload(&upload), Err(StoreError::NoSuchUpload)));
+    assert!(matches!(store.list_parts(&upload, 0, 10), Err(StoreError::NoSuchUpload)));
+    assert!(store.upload_part(&upload, part(1)).is_err());
+
+    let copy = key("copy");
+    store
+        .copy(CopyRequest {
+            from_bucket: &b,
+            from_key: &k,
+            from_condition: ReadCondition::default(),
+            bucket: &b,
+            key: &copy,
+            meta: None,
+            condition: WriteCondition::None,
+        })
+        .unwrap();
+    put(&store, &b, b"k", b"");
+    assert_eq!(get_range(&store, &b, b"copy", ReadRange::Part(part(1))).unwrap(), b"33333");
+    assert_eq!(get(&store, &b, b"copy").unwrap(), b"3333399");
+    store.delete_many(&b, &[k, copy, key("absent")]).unwrap();
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
+fn an_aborted_upload_leaves_nothing_and_a_late_part_finds_no_upload() {
+    let (folder, store, b) = with_bucket();
+    let upload = store.create_upload(&b, &key("k"), ObjectMeta::default()).unwrap();
+    send_part(&store, &upload, 1, b"1111");
+    let mut late = store.upload_part(&upload, part(2)).unwrap();
+    late.write(b"2222").unwrap();
+    store.abort_upload(&upload).unwrap();
+    assert!(matches!(late.commit(), Err(StoreError::NoSuchUpload)));
+    assert_eq!(files(folder.path()), 0);
+    assert!(
+        store
+            .list_uploads(&b, &ListUploadsRequest { max_uploads: 9, ..Default::default() })
+            .unwrap()
+            .uploads
+            .is_empty()
+    );
+    // an id counts only for its own bucket and key
+    let upload = store.create_upload(&b, &key("k"), ObjectMeta::default()).unwrap();
+    let elsewhere = Upload { key: key("l"), ..upload };
+    assert!(matches!(store.abort_upload(&elsewhere), Err(StoreError::NoSuchUpload)));
+}
+
+#[test]
+fn a_part_copied_from_a_range_is_that_range() {
+    let (_folder, store, b) = with_bucket();
+    put(&store, &b, b"source", b"0123456789");
+    let upload = store.create_upload(&b, &key("k"), ObjectMeta::default()).unwrap();
+    let source = key("source");
+    let copy = |first, last, from_condition| PartCopy {
+        from_bucket: &b,
+        from_key: &source,
+        from_condition,
+        range: ReadRange::Span { first, last },
+    };
+    let any = ReadCondition { if_none_match: Some(ETagMatch::Any), ..Default::default() };
+    let refused = store.upload_part_copy(&upload, part(1), &copy(0, 3, any));
+    assert!(matches!(refused, Err(StoreError::PreconditionFailed)));
+    let one = store.upload_part_copy(&upload, part(1), &copy(4, 8, ReadCondition::default())).unwrap();
+    let two = store.upload_part_copy(&upload, part(2), &copy(0, 1, ReadCondition::default())).unwrap();
+    assert_eq!(one.etag.as_str(), hex(md5(b"45678")));
+    store.complete_upload(&upload, &[(part(1), one.etag), (part(2), two.etag)], WriteCondition::None).unwrap();
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"4567801");
+}
+
+#[test]
+fn parts_and_uploads_are_listed_in_pages() {
+    struct Ticking(AtomicU32);
+    impl Clock for Ticking {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_millis(1_700_000_000_000 + u64::from(self.0.fetch_add(1, Ordering::Relaxed)))
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let options = Options { clock: Arc::new(Ticking(AtomicU32::new(0))), ..options(Durability::None) };
+    let store = Store::open(folder.path(), options).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    let begin = |k: &str| store.create_upload(&b, &key(k), ObjectMeta::default()).unwrap();
+    let uploads = ["b", "a/2", "b", "a/1", "b", "c", "a"].map(begin);
+    for n in [1, 4, 9, 10_000] {
+        send_part(&store, &uploads[0], n, &vec![b'x'; n as usize % 3 + 1]);
+    }
+    let numbers = |after, max| {
+        let page = store.list_parts(&uploads[0], after, max).unwrap();
+        (page.parts.iter().map(|p| p.number.get()).collect::<Vec<_>>(), page.next.map(PartNumber::get))
+    };
+    assert_eq!(numbers(0, 1000), (vec![1, 4, 9, 10_000], None));
+    assert_eq!(numbers(0, 2), (vec![1, 4], Some(4)));
+    assert_eq!(numbers(4, 2), (vec![9, 10_000], None));
+    assert_eq!(numbers(10_000, 2), (vec![], None));
+    assert_eq!(numbers(u32::MAX, 2), (vec![], None));
+    assert_eq!(numbers(0, 0), (vec![], None));
+
+    // all pages of any size give the same results, by key and then by age
+    for delimiter in ["", "/"] {
+        let all = if delimiter.is_empty() {
+            vec!["a 6", "a/1 3", "a/2 1", "b 0", "b 2", "b 4", "c 5"]
+        } else {
+            vec!["a 6", "a/", "b 0", "b 2", "b 4", "c 5"]
+        };
+        for max_uploads in 1..8 {
+            let mut request = ListUploadsRequest { delimiter: delimiter.into(), max_uploads, ..Default::default() };
+            let mut found = Vec::new();
+            loop {
+                let page = store.list_uploads(&b, &request).unwrap();
+                for u in &page.uploads {
+                    let at = uploads.iter().position(|x| x.id == u.id).unwrap();
+                    assert!(uploads[at].key == u.key);
+                    found.push(format!("{} {at}", String::from_utf8_lossy(u.key.as_bytes())));
+                }
+                found.extend(page.common_prefixes.iter().map(|p| String::from_utf8_lossy(p).into_owned()));
+                assert!(page.uploads.len() + page.common_prefixes.len() <= max_uploads as usize);
+                let Some((key_marker, id_marker)) = page.next else { break };
+                request = ListUploadsRequest { key_marker, id_marker, ..request };
+            }
+            found.sort();
+            assert_eq!(found, all, "{max_uploads}");
+        }
+    }
+    let after_b = ListUploadsRequest { key_marker: b"b".to_vec(), max_uploads: 9, ..Default::default() };
+    let page = store.list_uploads(&b, &after_b).unwrap();
+    assert_eq!(page.uploads.len(), 1, "a key marker alone is behind all of its key's uploads");
+    let prefixed = ListUploadsRequest { prefix: b"a/".to_vec(), max_uploads: 9, ..Default::default() };
+    assert_eq!(store.list_uploads(&b, &prefixed).unwrap().uploads.len(), 2);
+}
+
+#[test]
+fn a_common_prefix_is_skipped_by_seeking() {
+    let (_folder, store, b) = with_bucket();
+    for k in ["a", "b/1", "b/2", "b/2/3", "b0", "c//x", "c//y", "d/"] {
+        put(&store, &b, k.as_bytes(), b"");
+    }
+    let list = |prefix: &str, delimiter: &str, after: &str, max_keys| {
+        let request = ListRequest { prefix: prefix.into(), delimiter: delimiter.into(), after: after.into(), max_keys };
+        let page = store.list(&b, &request).unwrap();
+        let mut found: Vec<_> = page.objects.iter().map(|o| o.key.as_bytes().to_vec()).collect();
+        found.extend(page.common_prefixes);
+        found.sort();
+        let text = |b: Vec<u8>| String::from_utf8(b).unwrap();
+        (found.into_iter().map(text).collect::<Vec<_>>().join(" "), page.next.map(text))
+    };
+    assert_eq!(list("", "/", "", 1000), ("a b/ b0 c/ d/".into(), None));
+    assert_eq!(list("", "//", "", 1000), ("a b/1 b/2 b/2/3 b0 c// d/".into(), None));
+    assert_eq!(list("b/", "/", "", 1000), ("b/1 b/2 b/2/".into(), None));
+    assert_eq!(list("", "/", "", 2), ("a b/".into(), Some("b/".into())));
+    assert_eq!(list("", "/", "b/", 2), ("b0 c/".into(), Some("c/".into())));
+    assert_eq!(list("", "/", "c/", 1), ("d/".into(), None), "exactly full is not truncated");
+    assert_eq!(list("", "/", "b/1", 1), ("b0".into(), Some("b0".into())), "results lie behind the marker");
+    assert_eq!(list("b/", "", "a", 9), ("b/1 b/2 b/2/3".into(), None));
+    assert_eq!(list("b/", "", "c", 9), (String::new(), None));
+    assert_eq!(list("", "", "", 0), (String::new(), None));
+}
+
+/// Fails at one step, from then on or once.
+struct FailAt {
+    step: Step,
+    once: bool,
+    armed: AtomicBool,
+}
+
+impl Hooks for FailAt {
+    fn step(&self, step: Step) -> io::Result<()> {
+        if step != self.step || !self.armed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.armed.store(!self.once, Ordering::SeqCst);
+        Err(io::Error::from(io::ErrorKind::StorageFull))
+    }
+}
+
+#[test]
+fn a_disk_that_fails_at_any_step_leaves_the_old_object_and_no_files() {
+    use Step::{Begin, Commit, Create, IndexSync, IndexWrite, Rename, SyncBody, SyncFolder, Write};
+    for step in [Create, Write, SyncBody, Rename, SyncFolder, Begin, Commit, IndexWrite, IndexSync] {
+        for once in [true, false] {
+            let folder = TempDir::new().unwrap();
+            let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+            let b = bucket("bucket");
+            store.create_bucket(&b).unwrap();
+            put(&store, &b, b"k", b"old");
+            store.set_hooks(Some(Arc::new(FailAt { step, once, armed: AtomicBool::new(true) })));
+            let result = put_if(&store, &b, b"k", b"new", WriteCondition::None);
+            if !once {
+                assert!(result.is_err(), "{step:?}");
+                assert!(put_if(&store, &b, b"l", b"new", WriteCondition::None).is_err(), "{step:?}");
+            }
+            store.set_hooks(None);
+            // with the disk working again, so does the store; an answer was true
+            put(&store, &b, b"m", b"more");
+            let found = get(&store, &b, b"k").unwrap();
+            let in_commit = matches!(step, IndexWrite | IndexSync);
+            match result {
+                Ok(_) => assert_eq!(found, b"new", "{step:?}"),
+                // a commit that fails may have happened, whole
+                Err(_) => assert!(found == b"old" || in_commit && found == b"new", "{step:?}"),
+            }
+            let named = store.list(&b, &ListRequest { max_keys: 9, ..Default::default() }).unwrap().objects.len();
+            if !in_commit {
+                assert_eq!(files(folder.path()), named, "{step:?} {once}: nothing left behind");
+            }
+            drop(store);
+            let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+            assert!(in_commit || store.swept() == 0);
+            assert_eq!((files(folder.path()), get(&store, &b, b"k").unwrap()), (named, found), "{step:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_could_not_be_removed_is_swept_at_the_next_start_and_foreign_files_stay() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"old");
+    store.set_hooks(Some(Arc::new(FailAt { step: Step::Unlink, once: false, armed: AtomicBool::new(true) })));
+    put(&store, &b, b"k", b"new");
+    assert_eq!(files(folder.path()), 2);
+    drop(store);
+    let bodies = folder.path().join("bodies");
+    fs::write(bodies.join("00000000000000000001.tmp"), b"x").unwrap();
+    fs::write(bodies.join("notes.txt"), b"x").unwrap();
+    let store = open(folder.path());
+    assert_eq!((store.swept(), files(folder.path())), (2, 2));
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"new");
+}
+
+#[test]
+fn one_damaged_row_fails_its_own_write_and_not_its_neighbours() {
+    let (_folder, store, b) = with_bucket();
+    put(&store, &b, b"bad", b"x");
+    let id = store.inner.index.read().unwrap().bucket(&b).unwrap();
+    store.inner.index.write(None, move |t| Ok(_ = t.objects.insert((id, &b"bad"[..]), &b"\x01junk"[..])?)).unwrap();
+    std::thread::scope(|scope| {
+        for i in 0..8_u8 {
+            let (store, b) = (&store, &b);
+            scope.spawn(move || {
+                for n in 0..20_u8 {
+                    let k = if i == 0 { b"bad".to_vec() } else { vec![b'k', i, n] };
+                    let result = put_if(store, b, &k, &[n], WriteCondition::None);
+                    assert_eq!(result.is_err(), i == 0);
+                }
+            });
+        }
+    });
+    assert_eq!(get(&store, &b, &[b'k', 7, 19]).unwrap(), [19]);
+}
+
+#[test]
+fn waiting_writers_share_a_commit() {
+    struct Counting(Mutex<HashMap<String, u32>>);
+    impl Hooks for Counting {
+        fn step(&self, step: Step) -> io::Result<()> {
+            *self.0.lock().unwrap().entry(format!("{step:?}")).or_default() += 1;
+            if step == Step::Begin {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            Ok(())
+        }
+    }
+    let (_folder, store, b) = with_bucket();
+    let counting = Arc::new(Counting(Mutex::default()));
+    store.set_hooks(Some(counting.clone()));
+    std::thread::scope(|scope| {
+        for i in 0..8_u8 {
+            let (store, b) = (&store, &b);
+            scope.spawn(move || (0..10).for_each(|n| _ = put(store, b, &[i, n], b"x")));
+        }
+    });
+    let counts = counting.0.lock().unwrap();
+    assert_eq!(counts["Rename"], 80);
+    assert!(counts["Commit"] < 60 && counts["SyncFolder"] == counts["Commit"], "{counts:?}");
+}
+
+#[test]
+fn a_put_runs_the_protocol_in_its_order() {
+    use Step::{Begin, Commit, Create, IndexSync, IndexWrite, Rename, SyncBody, SyncFolder, Unlink, Write};
+    struct Recording(Mutex<Vec<Step>>);
+    impl Hooks for Recording {
+        fn step(&self, step: Step) -> io::Result<()> {
+            let mut steps = self.0.lock().unwrap();
+            if steps.last() != Some(&step) {
+                steps.push(step);
+            }
+            Ok(())
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    put(&store, &b, b"k", b"old");
+    let recording = Arc::new(Recording(Mutex::default()));
+    store.set_hooks(Some(recording.clone()));
+    put(&store, &b, b"k", b"new body");
+    let steps = recording.0.lock().unwrap();
+    assert_eq!(steps[..9], [Create, Write, SyncBody, Rename, SyncFolder, Begin, Commit, IndexWrite, IndexSync]);
+    // behind the sync the index tidies up after itself
+    assert!(steps.last() == Some(&Unlink) && !steps[9..].contains(&Commit), "{steps:?}");
+}
+
+#[test]
+fn the_store_lies_only_when_told_to() {
+    struct Liar;
+    impl Hooks for Liar {
+        fn info(&self, _: &BucketName, _: &ObjectKey, info: &mut ObjectInfo) {
+            info.size += 1;
+            info.etag = ETag::new("forged");
+        }
+        fn range(&self, _: &BucketName, _: &ObjectKey, range: &mut ReadRange) {
+            if *range != ReadRange::Whole {
+                *range = ReadRange::From(1);
+            }
+        }
+        fn body(&self, _: &BucketName, _: &ObjectKey, _: u64, body: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
+            Box::new(body.take(3).chain(&b"!!"[..]))
+        }
+        fn list(&self, _: &BucketName, page: &mut ListPage) {
+            page.objects.reverse();
+        }
+        fn list_parts(&self, _: &BucketName, _: &ObjectKey, page: &mut PartsPage) {
+            page.parts.clear();
+        }
+        fn list_uploads(&self, _: &BucketName, page: &mut UploadsPage) {
+            page.uploads.clear();
+        }
+        fn written(&self, _: &BucketName, _: &ObjectKey, written: &mut Written) {
+            written.etag = ETag::new("lost");
+        }
+    }
+    let (_folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"honest");
+    put(&store, &b, b"l", b"honest");
+    let upload = store.create_upload(&b, &key("u"), ObjectMeta::default()).unwrap();
+    send_part(&store, &upload, 1, b"1");
+    store.set_hooks(Some(Arc::new(Liar)));
+    let info = store.head(&b, &key("k")).unwrap();
+    assert_eq!((info.size, info.etag.as_str()), (7, "forged"));
+    let read = |range| {
+        let mut body = Vec::new();
+        store.get(&b, &key("k"), &ReadCondition::default(), range).unwrap().body.read_to_end(&mut body).unwrap();
+        body
+    };
+    assert_eq!(read(ReadRange::Whole), b"hon!!");
+    assert_eq!(read(ReadRange::From(3)), b"one!!");
+    let all = ListRequest { max_keys: 9, ..Default::default() };
+    assert!(store.list(&b, &all).unwrap().objects[0].key == key("l"));
+    assert!(store.list_parts(&upload, 0, 9).unwrap().parts.is_empty());
+    assert!(
+        store
+            .list_uploads(&b, &ListUploadsRequest { max_uploads: 9, ..Default::default() })
+            .unwrap()
+            .uploads
+            .is_empty()
+    );
+    assert_eq!(put(&store, &b, b"m", b"x").etag.as_str(), "lost");
+    store.set_hooks(None);
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"honest");
+    assert_eq!(store.head(&b, &key("m")).unwrap().etag.as_str(), hex(md5(b"x")));
+}
+
+#[test]
+fn times_are_the_clocks() {
+    let folder = TempDir::new().unwrap();
+    let at = Timestamp::from_unix_millis(1_700_000_000_999);
+    let store =
+        Store::open(folder.path(), Options { clock: Arc::new(FixedClock(at)), ..options(Durability::None) }).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    assert_eq!(store.head_bucket(&b).unwrap().created, at);
+    assert_eq!(put(&store, &b, b"k", b"x").modified, at);
+    assert_eq!(store.head(&b, &key("k")).unwrap().modified, at);
+    let since = ReadCondition { if_modified_since: Some(at), ..Default::default() };
+    let answer = store.get(&b, &key("k"), &since, ReadRange::Whole);
+    assert!(matches!(answer, Err(StoreError::NotModified { modified, .. }) if modified == at));
+}
