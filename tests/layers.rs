@@ -29,7 +29,6 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("store", "format", "the upstream client sees ciphertext only"),
     ("format", "sigv4", "the format knows nothing of HTTP"),
     ("keys", "s3", "custody knows nothing of S3"),
-    ("embedded", "crypto", "the provider's side knows nothing of keys"),
     ("embedded", "format", "the provider's side knows nothing of the format"),
     ("embedded", "keys", "the provider's side knows nothing of keys"),
 ];

@@ -19,7 +19,7 @@ use crate::keys::Purpose;
 use crate::object::{Address, BucketId, ObjectKey, TenantId};
 use crate::offline::{
     Account, Bulk, HEADER_SUFFIX, NewFile, OfflineError, OpenedObject, Opening, Outcome, Sink, Source, folder_items,
-    manifest_items, open_object, read_header,
+    is_same, manifest_items, open_object, read_header,
 };
 
 /// How many troubles are told one by one; all of them are in the account.
@@ -152,7 +152,7 @@ pub(super) fn open_one(
         block_on(open_object(opening, Sink::Stream(env.stdout), &mut ()))?
     } else {
         let sink = match output {
-            Some(path) => Sink::File(NewFile { path, unique, modified: None }),
+            Some(path) => Sink::File(NewFile { path, unique, before_name: None }),
             None => Sink::Verify,
         };
         let mut meter = Meter::new(env, "opening", total);
@@ -238,12 +238,16 @@ fn open_many(args: &OpenArgs, folder: Option<&Path>, out: &Path, env: &mut Envir
     } else {
         None
     };
+    if folder.is_some_and(|folder| is_same(folder, out)) {
+        return Err(Failure::usage("the plaintext needs a folder of its own"));
+    }
     let custody = args.custody.open(env)?;
     let scope_of = |tenant: &TenantId, id: KekId, purpose: Purpose| custody.scope_of(tenant, id, purpose);
     let bulk = Bulk {
         provider: custody.provider(),
         scope_of: &scope_of,
         out,
+        by_bucket: args.manifest.is_some(),
         recover: what.recover,
         random: env.random,
         clock: env.clock,
@@ -269,13 +273,13 @@ fn open_many(args: &OpenArgs, folder: Option<&Path>, out: &Path, env: &mut Envir
             block_on(bulk.run(items, &mut progress, &mut tell))?
         }
         (None, Some((tenant, bucket)), Some(folder)) => {
-            let items = folder_items(folder, tenant, bucket);
+            let items = folder_items(folder, out, tenant, bucket);
             block_on(bulk.run(items, &mut progress, &mut tell))?
         }
         _ => return Err(Failure::usage("neither a folder nor a manifest")),
     };
     drop(meter);
-    report(&account, told, args.json, env)
+    report(&account?, told, args.json, env)
 }
 
 /// A meter that both the work and the telling of troubles use.

@@ -21,6 +21,24 @@ const LABEL: &[u8] = b"sealgate/v1/random\0";
 #[error("the operating system's random number generator failed")]
 pub struct RandomError;
 
+/// `N` public random bytes that may be used once: a salt or a nonce. It can be neither copied nor cloned, and what
+/// uses it up takes it.
+pub struct Fresh<const N: usize>([u8; N]);
+
+impl<const N: usize> Fresh<N> {
+    /// Bytes that were not drawn. Only for known answers: bytes used twice under one key reveal both plaintexts.
+    #[must_use]
+    pub const fn danger_from_bytes(bytes: [u8; N]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, to be written down where a reader will look for them.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; N] {
+        &self.0
+    }
+}
+
 /// The hedged source. One per process; shared by reference.
 pub struct RandomSource {
     process: [u8; 32],
@@ -48,6 +66,11 @@ impl RandomSource {
         let mut bytes = [0; N];
         self.fill(now, request, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Like [`RandomSource::draw_public`], for bytes that may be used once.
+    pub fn draw_fresh<const N: usize>(&self, now: Timestamp, request: &[u8]) -> Result<Fresh<N>, RandomError> {
+        self.draw_public(now, request).map(Fresh)
     }
 
     fn fill(&self, now: Timestamp, request: &[u8], out: &mut [u8]) -> Result<(), RandomError> {
@@ -114,6 +137,8 @@ mod tests {
     #[test]
     fn secret_and_public_draws_are_the_same_function() {
         let secret = source(b"a", stuck).draw::<32>(NOW, b"r").ok().unwrap();
+        let fresh = source(b"a", stuck).draw_fresh::<32>(NOW, b"r").ok().unwrap();
+        assert_eq!(secret.expose_secret(), fresh.as_bytes());
         assert_eq!(secret.expose_secret(), &source(b"a", stuck).draw_public::<32>(NOW, b"r").unwrap());
     }
 }

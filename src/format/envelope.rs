@@ -31,6 +31,7 @@ use super::error::{OpenError, SealError};
 use super::metadata::{Metadata, Place};
 use super::suite::{Kind, MAX_PLAINTEXT_LEN, SALT_LEN, Salt, Suite, VERSION};
 use crate::crypto::aead::{Aead, ErasingAes256Gcm, NONCE_LEN, TAG_LEN};
+use crate::crypto::random::Fresh;
 use crate::crypto::wrap::{Binding, DataKey, HDR_NONCE_LEN, KekId, WrapAlg, WrappedKey};
 use crate::digest::HmacSha512;
 use crate::secret::Secret;
@@ -79,13 +80,23 @@ impl HeaderBody {
     }
 }
 
-/// A header to be sealed: everything but the keys.
-#[derive(Clone, Copy)]
+/// The nonce of one header write.
+pub type HdrNonce = Fresh<HDR_NONCE_LEN>;
+
+/// A header to be sealed: everything but the keys. Sealing uses it up, and with it its nonce.
+///
+/// ```compile_fail,E0382
+/// # use sealgate::{crypto::wrap::*, format::envelope::*};
+/// # fn twice(draft: Draft<'_>, wrapped: &WrappedKey, dek: &DataKey) {
+/// let once = draft.seal(wrapped, dek);
+/// let twice = draft.seal(wrapped, dek);
+/// # }
+/// ```
 pub struct Draft<'a> {
     /// The body behind it.
     pub body: HeaderBody,
     /// Freshly drawn for **every** header write: PUT, copy, rewrap, metadata update.
-    pub hdr_nonce: &'a [u8; HDR_NONCE_LEN],
+    pub hdr_nonce: HdrNonce,
     /// The metadata; in an upload state with [`Metadata::create_tag`].
     pub metadata: &'a Metadata,
     /// The object, or the upload, that it stands before.
@@ -101,13 +112,13 @@ impl Draft<'_> {
             suite: Suite::Aes256GcmSha512.byte(),
             kind: self.body.kind().byte(),
             flags: 0,
-            hdr_nonce: self.hdr_nonce,
+            hdr_nonce: self.hdr_nonce.as_bytes(),
             ctx: self.context.as_bytes(),
         }
     }
 
     /// Seals the header. `wrapped` must be `dek` wrapped for [`Draft::binding`].
-    pub fn seal(&self, wrapped: &WrappedKey, dek: &DataKey) -> Result<Header, SealError> {
+    pub fn seal(self, wrapped: &WrappedKey, dek: &DataKey) -> Result<Header, SealError> {
         let tlv = self.metadata.encode()?;
         if self.body == HeaderBody::UploadState && self.metadata.create_tag().is_none() {
             return Err(SealError::Metadata("an upload state without the tag of its header"));
@@ -124,10 +135,10 @@ impl Draft<'_> {
         let mut header = Vec::with_capacity(113 + wrapped.bytes.len() + TAG_LEN + tlv.len());
         header.extend_from_slice(&self.binding().header_prefix(wrapped.kek_id, wrapped.alg, wrapped_len));
         header.extend_from_slice(&wrapped.bytes);
-        header.extend_from_slice(self.hdr_nonce);
+        header.extend_from_slice(self.hdr_nonce.as_bytes());
         header.extend_from_slice(&salt);
         header.extend_from_slice(&p.to_be_bytes());
-        let keys = HeaderKeys::derive(dek, Suite::Aes256GcmSha512, self.hdr_nonce);
+        let keys = HeaderKeys::derive(dek, Suite::Aes256GcmSha512, self.hdr_nonce.as_bytes());
         let sealed = if tlv.is_empty() { Vec::new() } else { keys.seal(tlv, &header)? };
         let sealed_len = u16::try_from(sealed.len()).map_err(|_| SealError::MetadataTooLarge)?;
         header.extend_from_slice(&sealed_len.to_be_bytes());
@@ -281,6 +292,12 @@ impl Unverified {
         &self.wrapped
     }
 
+    /// The header's bytes as they were read.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What the header claims and nothing has proved yet: for showing it to a person, and for nothing else.
     #[must_use]
     pub fn danger_claims(&self) -> Claims {
@@ -420,7 +437,7 @@ mod tests {
     fn sealed(body: HeaderBody, metadata: &Metadata) -> Result<Header, SealError> {
         let kek = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([1; 32])).unwrap();
         let context = context();
-        let draft = Draft { body, hdr_nonce: &NONCE, metadata, context: &context };
+        let draft = Draft { body, hdr_nonce: Fresh::danger_from_bytes(NONCE), metadata, context: &context };
         let wrapped = kek.wrap(&draft.binding(), &dek()).unwrap();
         draft.seal(&wrapped, &dek())
     }
@@ -460,6 +477,7 @@ mod tests {
         metadata.add_user(b"n", b"v").unwrap();
         let header = sealed(SIMPLE, &metadata).unwrap();
         let unverified = Unverified::parse(header.as_bytes()).ok().unwrap();
+        assert_eq!(unverified.as_bytes(), header.as_bytes());
         let claims = unverified.danger_claims();
         assert_eq!(claims, Claims { plaintext_len: Some(5), sealed_metadata_len: 3 + 4 + 16, header_len: 161 + 23 });
         assert_eq!((unverified.kind(), unverified.suite()), (Kind::Simple, Suite::Aes256GcmSha512));
@@ -535,7 +553,8 @@ mod tests {
         assert!(matches!(Unverified::parse(&longer).err(), Some(OpenError::Header(_))));
         let wrapped = WrappedKey { kek_id: KekId::from_bytes([4; 16]), alg: WrapAlg::Local, bytes: vec![0; 47] };
         let context = context();
-        let draft = Draft { body: SIMPLE, hdr_nonce: &NONCE, metadata: &Metadata::default(), context: &context };
+        let hdr_nonce = Fresh::danger_from_bytes(NONCE);
+        let draft = Draft { body: SIMPLE, hdr_nonce, metadata: &Metadata::default(), context: &context };
         assert_eq!(draft.seal(&wrapped, &dek()).err(), Some(SealError::WrappedKey));
     }
 

@@ -6,7 +6,7 @@ use super::geometry;
 use super::parts::HEAD_LEN;
 use super::segment::SegmentId;
 use super::suite::Kind;
-use super::trailer::{Footer, Trailer};
+use super::trailer::OpenedTail;
 use crate::object::PlaintextRange;
 
 /// One segment of a body and where it lies.
@@ -55,6 +55,8 @@ pub struct Layout {
     segments: Vec<Placed>,
     plaintext_len: u64,
     segments_end: u64,
+    /// Where the tail begins, if it was opened.
+    tail_start: Option<u64>,
     total: u64,
 }
 
@@ -67,23 +69,24 @@ impl Layout {
             return Err(OpenError::Misuse("the layout of a multipart object is in its trailer"));
         };
         let id = SegmentId { kind: Kind::Simple, part_no: 0, p, salt };
-        Self::new([id], total, 0)
+        Self::new([id], total, None)
     }
 
-    /// The layout of an object's body by its trailer, which must be that of `envelope`'s object.
-    pub fn of_trailer(envelope: &Envelope, trailer: &Trailer, footer: &Footer) -> Result<Self, OpenError> {
-        trailer.check_header(envelope)?;
-        Self::recovered(trailer, footer)
+    /// The layout of an object's body by its tail, which must be that of `envelope`'s object.
+    pub fn of_tail(envelope: &Envelope, tail: &OpenedTail) -> Result<Self, OpenError> {
+        tail.trailer().check_header(envelope)?;
+        Self::recovered(tail)
     }
 
     /// The layout of a body whose header was lost. The object's name is then not bound to its content.
-    pub fn recovered(trailer: &Trailer, footer: &Footer) -> Result<Self, OpenError> {
-        let kind = trailer.kind();
-        let ids = trailer.entries().iter().map(|e| SegmentId { kind, part_no: e.part_no, p: e.p, salt: e.salt });
-        Self::new(ids, footer.total(), footer.tail_len())
+    pub fn recovered(tail: &OpenedTail) -> Result<Self, OpenError> {
+        let kind = tail.trailer().kind();
+        let entries = tail.trailer().entries().iter();
+        let ids = entries.map(|e| SegmentId { kind, part_no: e.part_no, p: e.p, salt: e.salt });
+        Self::new(ids, tail.total(), Some(tail.tail_len()))
     }
 
-    fn new(ids: impl IntoIterator<Item = SegmentId>, total: u64, tail_len: u64) -> Result<Self, OpenError> {
+    fn new(ids: impl IntoIterator<Item = SegmentId>, total: u64, tail_len: Option<u64>) -> Result<Self, OpenError> {
         let mut segments = Vec::new();
         let (mut plain, mut stored) = (0u64, 0u64);
         for id in ids {
@@ -96,10 +99,11 @@ impl Layout {
         if geometry::object_len(plain) != Some(total) {
             return Err(OpenError::Size);
         }
-        if stored.checked_add(tail_len).is_none_or(|end| end > total) {
+        let tail_start = tail_len.map(|len| total.checked_sub(len).ok_or(OpenError::Size)).transpose()?;
+        if tail_start.unwrap_or(total) < stored {
             return Err(OpenError::Trailer("the segments reach into the tail"));
         }
-        Ok(Self { segments, plaintext_len: plain, segments_end: stored, total })
+        Ok(Self { segments, plaintext_len: plain, segments_end: stored, tail_start, total })
     }
 
     /// The segments, in order.
@@ -118,6 +122,12 @@ impl Layout {
     #[must_use]
     pub const fn segments_end(&self) -> u64 {
         self.segments_end
+    }
+
+    /// Stored offset of the tail, if it was opened before the layout was made.
+    #[must_use]
+    pub const fn tail_start(&self) -> Option<u64> {
+        self.tail_start
     }
 
     /// Stored length of the body, F(P).

@@ -253,8 +253,7 @@ fn is_header_text(bytes: &[u8]) -> bool {
 fn check_field(tag: u8, value: &[u8], place: Place) -> Result<(), &'static str> {
     let length = |len: usize| if value.len() == len { Ok(()) } else { Err("a field has the wrong length") };
     match tag {
-        1..=6 if is_header_text(value) => Ok(()),
-        1..=6 => Err("a content header contains CR, LF or NUL"),
+        1..=6 => is_header_text(value).then_some(()).ok_or("a content header contains CR, LF or NUL"),
         USER => {
             let (name, text) = user_pair(value).ok_or("a metadata name is longer than its field")?;
             if name.is_empty() {

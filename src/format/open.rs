@@ -4,8 +4,9 @@
 //! exactly those, and it verifies and decrypts them in place ([`BodyReader::accept`]). Wanted pieces ascend, and
 //! neighbours touch wherever the body is read through, so a caller may stream one response into it.
 //!
-//! No plaintext leaves before its chunk is authenticated at its place. Of a whole read, the last chunk must be held
-//! back ([`Opened::Held`]) until there is nothing left to want: only then are padding and trailer verified too.
+//! No plaintext leaves before its chunk is authenticated at its place. Of a whole read the last chunk is [`Held`]: its
+//! text comes out only against a [`Verified`], which [`BodyReader::finish`] gives when everything was read and padding
+//! and trailer hold. A reader that is left early, or that failed, finishes with an error.
 
 use std::sync::Arc;
 
@@ -34,14 +35,42 @@ pub struct Want {
 }
 
 /// What a piece gave.
-#[derive(Debug, PartialEq, Eq)]
+#[must_use]
 pub enum Opened<'a> {
     /// Nothing to pass on: a part's head, padding, or the tail.
     Nothing,
     /// Verified plaintext, in order.
     Plaintext(&'a mut [u8]),
-    /// The end of a whole read's plaintext: to be passed on only once nothing is wanted any more.
-    Held(&'a mut [u8]),
+    /// The end of a whole read's plaintext.
+    Held(Held<'a>),
+}
+
+/// The last chunk of a whole read: authentic, but not to be passed on before the rest of the body is verified.
+///
+/// It borrows the caller's buffer, so what follows is read into another one.
+#[must_use]
+pub struct Held<'a>(&'a mut [u8]);
+
+impl<'a> Held<'a> {
+    /// The text, now that the body is verified whole.
+    #[must_use]
+    pub fn release(self, _: &Verified) -> &'a mut [u8] {
+        self.0
+    }
+}
+
+/// A body that was read to its end and verified. Only [`BodyReader::finish`] makes one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified {
+    trailer: Option<Trailer>,
+}
+
+impl Verified {
+    /// The trailer that a whole read of a simple object ended with.
+    #[must_use]
+    pub const fn trailer(&self) -> Option<&Trailer> {
+        self.trailer.as_ref()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +90,7 @@ enum Step {
         offset: u64,
     },
     Done,
+    Failed,
 }
 
 /// Why the body is read, and so how far.
@@ -86,6 +116,8 @@ pub struct BodyReader {
     /// Index of the segment that is read.
     at: usize,
     step: Step,
+    /// The piece that the step needs; `None` once there is none to come.
+    want: Option<Want>,
     opener: Option<SegmentOpener>,
     trailer: Option<Trailer>,
 }
@@ -97,9 +129,9 @@ impl BodyReader {
         Self::start(Arc::clone(envelope.dek()), layout, Goal::Whole(WholeTail::Unread(envelope)))
     }
 
-    /// Reads a whole object whose trailer was opened first.
-    pub fn whole(dek: Arc<DataKey>, layout: Layout, footer: &Footer) -> Result<Self, OpenError> {
-        let tail_start = layout.total().checked_sub(footer.tail_len()).ok_or(OpenError::Size)?;
+    /// Reads a whole object whose tail was opened first.
+    pub fn whole(dek: Arc<DataKey>, layout: Layout) -> Result<Self, OpenError> {
+        let tail_start = layout.tail_start().ok_or(OpenError::Misuse("the tail was not opened"))?;
         Self::start(dek, layout, Goal::Whole(WholeTail::Opened { tail_start }))
     }
 
@@ -112,7 +144,7 @@ impl BodyReader {
     }
 
     fn start(dek: Arc<DataKey>, layout: Layout, goal: Goal) -> Result<Self, OpenError> {
-        let mut reader = Self { dek, layout, goal, at: 0, step: Step::Done, opener: None, trailer: None };
+        let mut reader = Self { dek, layout, goal, at: 0, step: Step::Done, want: None, opener: None, trailer: None };
         match reader.goal {
             Goal::Range(range) if range.is_empty() => {}
             Goal::Range(range) => {
@@ -121,6 +153,7 @@ impl BodyReader {
             }
             Goal::Whole(_) => reader.enter()?,
         }
+        reader.want = reader.next_want()?;
         Ok(reader)
     }
 
@@ -155,31 +188,55 @@ impl BodyReader {
         Ok(())
     }
 
-    /// The piece of the body that [`BodyReader::accept`] must be given next, or `None`: all is read and verified.
+    /// The piece of the body that [`BodyReader::accept`] must be given next. `None`: there is no more to read; whether
+    /// all is verified is what [`BodyReader::finish`] says.
     #[must_use]
-    pub fn wants(&self) -> Option<Want> {
-        let placed = self.layout.segments().get(self.at);
-        match self.step {
-            Step::Head => placed.map(|placed| Want { offset: placed.stored_start, len: HEAD_LEN }),
-            Step::Chunk { index } => placed.and_then(|placed| {
-                let offset = placed.chunks_start().checked_add(geometry::chunk_offset(index)?)?;
-                Some(Want { offset, len: geometry::chunk_len(placed.id.p, index)? + TAG_LEN })
-            }),
+    pub const fn wants(&self) -> Option<Want> {
+        self.want
+    }
+
+    fn next_want(&self) -> Result<Option<Want>, OpenError> {
+        let want = match self.step {
+            Step::Head => Some(Want { offset: self.placed()?.stored_start, len: HEAD_LEN }),
+            Step::Chunk { index } => {
+                let placed = self.placed()?;
+                let offset = geometry::chunk_offset(index).and_then(|at| placed.chunks_start().checked_add(at));
+                let len = geometry::chunk_len(placed.id.p, index).ok_or(OpenError::Size)?;
+                Some(Want { offset: offset.ok_or(OpenError::Size)?, len: len + TAG_LEN })
+            }
             Step::Padding { offset } => {
                 let left = self.padding_end().saturating_sub(offset);
-                let len = usize::try_from(left).unwrap_or(usize::MAX).min(SEALED_CHUNK_LEN);
-                Some(Want { offset, len })
+                Some(Want { offset, len: usize::try_from(left).unwrap_or(usize::MAX).min(SEALED_CHUNK_LEN) })
             }
-            Step::Tail { offset } => usize::try_from(self.layout.total() - offset).ok().map(|len| Want { offset, len }),
-            Step::Done => None,
-        }
+            Step::Tail { offset } => {
+                let left = self.layout.total().checked_sub(offset).ok_or(OpenError::Size)?;
+                Some(Want { offset, len: usize::try_from(left).map_err(|_| OpenError::Size)? })
+            }
+            Step::Done | Step::Failed => None,
+        };
+        Ok(want)
     }
 
     /// Verifies `piece`, the bytes that [`BodyReader::wants`] named, and decrypts it in place.
     ///
-    /// After an error the reader must not be used again, and what it gave so far is all that may be passed on.
+    /// After an error nothing more is wanted, and what came out before is all that may be passed on.
     pub fn accept<'a>(&mut self, piece: &'a mut [u8]) -> Result<Opened<'a>, OpenError> {
-        let want = self.wants().ok_or(OpenError::Misuse("nothing is wanted"))?;
+        let opened = self.accept_step(piece);
+        let next = if opened.is_ok() { self.next_want() } else { Ok(None) };
+        match (opened, next) {
+            (Ok(opened), Ok(want)) => {
+                self.want = want;
+                Ok(opened)
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                (self.step, self.want) = (Step::Failed, None);
+                Err(error)
+            }
+        }
+    }
+
+    fn accept_step<'a>(&mut self, piece: &'a mut [u8]) -> Result<Opened<'a>, OpenError> {
+        let want = self.want.ok_or(OpenError::Misuse("nothing is wanted"))?;
         if piece.len() != want.len {
             return Err(OpenError::Misuse("not the piece that is wanted"));
         }
@@ -192,7 +249,15 @@ impl BodyReader {
                 Ok(Opened::Nothing)
             }
             Step::Tail { .. } => self.accept_tail(piece),
-            Step::Done => Err(OpenError::Misuse("nothing is wanted")),
+            Step::Done | Step::Failed => Err(OpenError::Misuse("nothing is wanted")),
+        }
+    }
+
+    /// Ends the read. An error if it was left early or failed: then what is [`Held`] must not be passed on.
+    pub fn finish(self) -> Result<Verified, OpenError> {
+        match self.step {
+            Step::Done => Ok(Verified { trailer: self.trailer }),
+            _ => Err(OpenError::Misuse("the body was not read to its end")),
         }
     }
 
@@ -232,7 +297,7 @@ impl BodyReader {
                     self.step = Step::Chunk { index: index + 1 };
                 } else if is_last_segment {
                     self.padding(self.layout.segments_end());
-                    return Ok(Opened::Held(text));
+                    return Ok(Opened::Held(Held(text)));
                 } else {
                     self.at += 1;
                     self.enter()?;
@@ -291,17 +356,11 @@ impl BodyReader {
             .ok_or(OpenError::Trailer("the segments reach into the tail"))?;
         let (zeros, tail) = piece.split_at_mut_checked(padding).ok_or(OpenError::Size)?;
         check_zero(zeros)?;
-        let trailer = footer.open(envelope.dek(), tail)?;
+        let trailer = footer.open(envelope.dek(), tail)?.into_trailer();
         trailer.check_header(envelope)?;
         self.trailer = Some(trailer);
         self.step = Step::Done;
         Ok(Opened::Nothing)
-    }
-
-    /// The trailer that a whole read of a simple object ended with.
-    #[must_use]
-    pub const fn trailer(&self) -> Option<&Trailer> {
-        self.trailer.as_ref()
     }
 
     /// The layout that is read.
@@ -324,6 +383,7 @@ pub fn needs_trailer(envelope: &Envelope) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::random::Fresh;
     use crate::crypto::wrap::{Kek, KekId, WrapAlg};
     use crate::format::context::Context;
     use crate::format::envelope::{Draft, Unverified};
@@ -341,12 +401,17 @@ mod tests {
         let context = Context::object(&Address { tenant: "t".parse().unwrap(), bucket: "b".parse().unwrap(), key });
         let kek = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([1; 32])).unwrap();
         let body = HeaderBody::Simple { salt: [7; 24], p: P };
-        let draft = Draft { body, hdr_nonce: &[3; 24], metadata: &Metadata::default(), context: &context };
+        let draft = Draft {
+            body,
+            hdr_nonce: Fresh::danger_from_bytes([3; 24]),
+            metadata: &Metadata::default(),
+            context: &context,
+        };
         let wrapped = kek.wrap(&draft.binding(), &dek()).unwrap();
         let header = draft.seal(&wrapped, &dek()).unwrap();
         let unverified = Unverified::parse(header.as_bytes()).ok().unwrap();
         let envelope = unverified.verify_object(dek(), &context).ok().unwrap();
-        let mut sealer = ObjectSealer::new(&dek(), [7; 24], P).unwrap();
+        let mut sealer = ObjectSealer::new(&dek(), Fresh::danger_from_bytes([7; 24]), P).unwrap();
         let mut chunk = vec![1; CHUNK_LEN];
         let tag = sealer.seal_chunk(&mut chunk).unwrap();
         let mut out = [&chunk[..], &tag].concat();
@@ -363,45 +428,79 @@ mod tests {
         body[want.offset as usize..want.offset as usize + want.len].to_vec()
     }
 
+    fn text<'a>(opened: Result<Opened<'a>, OpenError>) -> &'a [u8] {
+        match opened {
+            Ok(Opened::Plaintext(text)) => text,
+            _ => panic!("no plaintext"),
+        }
+    }
+
+    fn is_misuse<T>(result: Result<T, OpenError>) -> bool {
+        matches!(result, Err(OpenError::Misuse(_)))
+    }
+
     #[test]
-    fn the_end_of_a_whole_read_is_held_and_the_trailer_comes_last() {
+    fn the_end_of_a_whole_read_is_held_until_the_trailer_is_verified() {
         let (envelope, body) = object();
         let mut reader = BodyReader::simple(Arc::clone(&envelope), body.len() as u64).unwrap();
         assert_eq!(reader.layout().total(), body.len() as u64);
         assert_eq!(reader.layout().plaintext_len(), P);
         let want = reader.wants().unwrap();
         assert_eq!(want, Want { offset: 0, len: SEALED_CHUNK_LEN });
-        assert!(
-            matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Plaintext(text)) if text.len() == CHUNK_LEN)
-        );
+        assert_eq!(text(reader.accept(&mut piece(want, &body))).len(), CHUNK_LEN);
         let want = reader.wants().unwrap();
-        assert!(matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Held(text)) if *text == [2; 3]));
-        assert!(reader.trailer().is_none());
+        let mut last = piece(want, &body);
+        let Ok(Opened::Held(held)) = reader.accept(&mut last) else { panic!("not held") };
         let want = reader.wants().unwrap();
         assert_eq!(want.offset + want.len as u64, body.len() as u64);
         assert!(matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Nothing)));
         assert_eq!(reader.wants(), None);
-        assert_eq!(reader.trailer().map(Trailer::plaintext_len), Some(P));
-        assert!(matches!(reader.accept(&mut []), Err(OpenError::Misuse(_))), "nothing is wanted any more");
+        let verified = reader.finish().unwrap();
+        assert_eq!(verified.trailer().map(Trailer::plaintext_len), Some(P));
+        assert_eq!(held.release(&verified), [2; 3]);
+    }
+
+    #[test]
+    fn a_read_that_was_left_early_or_failed_does_not_finish() {
+        let (envelope, body) = object();
+        let start = || BodyReader::simple(Arc::clone(&envelope), body.len() as u64).unwrap();
+        assert!(is_misuse(start().finish()));
+        for damaged in [body.len() - 1, body.len() - 100, SEALED_CHUNK_LEN + 3 + TAG_LEN, 0] {
+            let mut body = body.clone();
+            body[damaged] ^= 1;
+            let mut reader = start();
+            let mut failed = false;
+            while let Some(want) = reader.wants() {
+                failed |= reader.accept(&mut piece(want, &body)).is_err();
+            }
+            assert!(failed, "byte {damaged}");
+            assert!(is_misuse(reader.accept(&mut [])), "nothing is wanted any more");
+            assert!(is_misuse(reader.finish()), "byte {damaged}");
+        }
     }
 
     #[test]
     fn pieces_that_were_not_asked_for_and_ranges_beyond_the_object_are_misuse() {
         let (envelope, body) = object();
         let mut reader = BodyReader::simple(Arc::clone(&envelope), body.len() as u64).unwrap();
-        assert!(matches!(reader.accept(&mut [0; 5]), Err(OpenError::Misuse(_))));
+        assert!(is_misuse(reader.accept(&mut [0; 5])));
+        assert_eq!(reader.wants(), None, "a misuse ends the read too");
         let layout = Layout::simple(&envelope, body.len() as u64).unwrap();
         let dek = || Arc::clone(envelope.dek());
         let beyond = PlaintextRange::new(0, P + 1).unwrap();
-        assert!(matches!(BodyReader::range(dek(), layout.clone(), beyond), Err(OpenError::Misuse(_))));
+        assert!(is_misuse(BodyReader::range(dek(), layout.clone(), beyond)));
+        assert!(is_misuse(BodyReader::whole(dek(), layout.clone())), "its tail was not opened");
         let empty = PlaintextRange::new(P, P).unwrap();
-        assert_eq!(BodyReader::range(dek(), layout.clone(), empty).unwrap().wants(), None);
+        let reader = BodyReader::range(dek(), layout.clone(), empty).unwrap();
+        assert_eq!(reader.wants(), None);
+        assert!(reader.finish().is_ok_and(|verified| verified.trailer().is_none()));
         let last = PlaintextRange::new(P - 1, P).unwrap();
         let mut reader = BodyReader::range(dek(), layout, last).unwrap();
         let want = reader.wants().unwrap();
         assert_eq!(want, Want { offset: SEALED_CHUNK_LEN as u64, len: 3 + TAG_LEN });
-        assert!(matches!(reader.accept(&mut piece(want, &body)), Ok(Opened::Plaintext(text)) if *text == [2]));
+        assert_eq!(text(reader.accept(&mut piece(want, &body))), [2]);
         assert_eq!(reader.wants(), None);
+        assert!(reader.finish().is_ok());
         assert!(BodyReader::simple(envelope, body.len() as u64 - 1).is_err());
     }
 
@@ -410,18 +509,19 @@ mod tests {
         let (envelope, body) = object();
         let footer = Footer::parse(body.last_chunk().unwrap(), body.len() as u64).unwrap();
         let tail_start = body.len() - footer.tail_len() as usize;
-        let trailer = footer.open(envelope.dek(), &mut body[tail_start..].to_vec()).unwrap();
-        let layout = Layout::of_trailer(&envelope, &trailer, &footer).unwrap();
+        let tail = footer.open(envelope.dek(), &mut body[tail_start..].to_vec()).unwrap();
+        let layout = Layout::of_tail(&envelope, &tail).unwrap();
+        assert_eq!(layout.tail_start(), Some(tail_start as u64));
         assert_eq!(layout.part(1), PlaintextRange::new(0, P));
-        assert_eq!(layout.part(0), None);
-        assert_eq!(layout.part(2), None);
-        let mut reader = BodyReader::whole(Arc::clone(envelope.dek()), layout, &footer).unwrap();
+        assert_eq!((layout.part(0), layout.part(2)), (None, None));
+        let mut reader = BodyReader::whole(Arc::clone(envelope.dek()), layout).unwrap();
         let mut end = 0;
         while let Some(want) = reader.wants() {
             end = want.offset + want.len as u64;
-            reader.accept(&mut piece(want, &body)).unwrap();
+            assert!(reader.accept(&mut piece(want, &body)).is_ok());
         }
         assert_eq!(end, tail_start as u64, "the padding is checked up to the tail");
+        assert!(reader.finish().is_ok());
         assert!(!needs_trailer(&envelope));
     }
 }

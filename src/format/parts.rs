@@ -19,7 +19,7 @@ use super::cursor::Cursor;
 use super::error::{OpenError, SealError};
 use super::metadata::ChecksumAlgorithm;
 use super::segment::{COMMITMENT_LEN, SegmentId, SegmentSealer};
-use super::suite::{Kind, SALT_LEN, Salt, Suite};
+use super::suite::{FreshSalt, Kind, MAX_PART_LEN, SALT_LEN, Salt, Suite};
 use crate::crypto::aead::Tag;
 use crate::crypto::wrap::DataKey;
 use crate::digest::HmacSha512;
@@ -34,7 +34,6 @@ const MAGIC: &[u8; 4] = b"SGP1";
 const PART_LABEL: &[u8] = b"sealgate/v1/part\0";
 const MAC_LEN: usize = 12;
 const INLINE_VALUE_LEN: usize = 8;
-const U48_MAX: u64 = (1 << 48) - 1;
 
 /// The head of a part as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +80,21 @@ pub struct PartSealer {
 
 impl PartSealer {
     /// Begins the attempt. `salt` must be freshly drawn for it: a part sent again may have other bytes.
-    pub fn new(dek: &DataKey, part_no: PartNumber, p: u64, salt: Salt) -> Result<Self, SealError> {
+    ///
+    /// ```compile_fail,E0382
+    /// # use sealgate::{crypto::wrap::DataKey, format::{parts::PartSealer, suite::FreshSalt}, object::PartNumber};
+    /// # fn twice(dek: &DataKey, part_no: PartNumber, salt: FreshSalt) {
+    /// let once = PartSealer::new(dek, part_no, 5, salt);
+    /// let twice = PartSealer::new(dek, part_no, 5, salt);
+    /// # }
+    /// ```
+    pub fn new(dek: &DataKey, part_no: PartNumber, p: u64, salt: FreshSalt) -> Result<Self, SealError> {
+        let salt = *salt.as_bytes();
         if salt == [0; SALT_LEN] {
             return Err(SealError::Misuse("a salt of zeros means an unpinned part"));
         }
         let id = SegmentId { kind: Kind::Multipart, part_no: part_no.get(), p, salt };
-        let segment = SegmentSealer::new(dek, &id)?;
+        let segment = SegmentSealer::danger_new(dek, &id)?;
         let head = PartHead { part_no: part_no.get(), p, salt, commitment: *segment.commitment() }.encode();
         Ok(Self { head, segment })
     }
@@ -164,7 +172,7 @@ impl PartAttempt<'_> {
 
     /// The ETag that the client gets: `<upstream ETag>-S`, without quotes.
     pub fn etag(&self, dek: &DataKey) -> Result<String, SealError> {
-        if self.p > U48_MAX {
+        if self.p > MAX_PART_LEN {
             return Err(SealError::TooLong);
         }
         let mut inline = [0; INLINE_VALUE_LEN];
@@ -245,7 +253,10 @@ impl<'a> PartTag<'a> {
             return Err(OpenError::PartTag);
         }
         let attempt = PartAttempt { part_no, p: self.p, salt: self.salt, upstream_etag: self.upstream_etag, checksum };
-        if bool::from(attempt.mac(dek).ct_eq(&self.mac)) { Ok(attempt) } else { Err(OpenError::PartTag) }
+        if self.p > MAX_PART_LEN || !bool::from(attempt.mac(dek).ct_eq(&self.mac)) {
+            return Err(OpenError::PartTag);
+        }
+        Ok(attempt)
     }
 }
 
@@ -258,13 +269,17 @@ mod tests {
         DataKey::new(Secret::from_bytes([2; 32]))
     }
 
+    fn salt(bytes: [u8; SALT_LEN]) -> FreshSalt {
+        FreshSalt::danger_from_bytes(bytes)
+    }
+
     fn attempt<'a>(p: u64, checksum: Option<PartChecksum<'a>>) -> PartAttempt<'a> {
         PartAttempt { part_no: PartNumber::new(3).unwrap(), p, salt: [9; SALT_LEN], upstream_etag: "abc", checksum }
     }
 
     #[test]
     fn a_head_says_what_it_was_made_of() {
-        let sealer = PartSealer::new(&dek(), PartNumber::new(3).unwrap(), 70_000, [9; SALT_LEN]).unwrap();
+        let sealer = PartSealer::new(&dek(), PartNumber::new(3).unwrap(), 70_000, salt([9; SALT_LEN])).unwrap();
         assert_eq!(sealer.next_len(), 65_536);
         assert!(!sealer.next_is_last());
         let head = PartHead::parse(sealer.head()).unwrap();
@@ -274,23 +289,23 @@ mod tests {
         let mut other = *sealer.head();
         other[0] ^= 1;
         assert!(matches!(PartHead::parse(&other), Err(OpenError::PartHead(_))));
-        let last = PartSealer::new(&dek(), PartNumber::new(1).unwrap(), 5, [9; SALT_LEN]).unwrap();
+        let last = PartSealer::new(&dek(), PartNumber::new(1).unwrap(), 5, salt([9; SALT_LEN])).unwrap();
         assert!(last.next_is_last());
         assert!(last.seal_last(&mut [0; 5]).is_ok());
     }
 
     #[test]
     fn a_salt_of_zeros_is_no_attempt() {
-        let refused = PartSealer::new(&dek(), PartNumber::new(1).unwrap(), 5, [0; SALT_LEN]);
+        let refused = PartSealer::new(&dek(), PartNumber::new(1).unwrap(), 5, salt([0; SALT_LEN]));
         assert!(matches!(refused.err(), Some(SealError::Misuse(_))));
     }
 
     #[test]
-    fn an_etag_holds_48_bits_of_length() {
-        let longest = attempt(U48_MAX, None).etag(&dek()).unwrap();
+    fn an_etag_attests_to_parts_up_to_2_to_the_46() {
+        let longest = attempt(MAX_PART_LEN, None).etag(&dek()).unwrap();
         let tag = PartTag::split(&longest).unwrap();
-        assert_eq!(tag.verify(&dek(), PartNumber::new(3).unwrap(), None).map(|a| a.p), Ok(U48_MAX));
-        assert_eq!(attempt(U48_MAX + 1, None).etag(&dek()), Err(SealError::TooLong));
+        assert_eq!(tag.verify(&dek(), PartNumber::new(3).unwrap(), None).map(|a| a.p), Ok(MAX_PART_LEN));
+        assert_eq!(attempt(MAX_PART_LEN + 1, None).etag(&dek()), Err(SealError::TooLong));
     }
 
     #[test]
@@ -307,15 +322,16 @@ mod tests {
     fn bytes_behind_a_checksum_and_unknown_algorithms_do_not_verify_even_if_authentic() {
         // forged with the right key, so that only the rule refuses it
         let part_no = PartNumber::new(3).unwrap();
-        let forge = |algorithm: u8, inline: [u8; 8], value: &[u8]| {
+        let forge_len = |p: u64, algorithm: u8, inline: [u8; 8], value: &[u8]| {
             let key = dek().prk().expand::<32>(&[PART_LABEL, &[1]]);
-            let fields = [&3u32.to_be_bytes()[..], &1u64.to_be_bytes(), &[9; 24], &3u32.to_be_bytes(), b"abc"];
+            let fields = [&3u32.to_be_bytes()[..], &p.to_be_bytes(), &[9; 24], &3u32.to_be_bytes(), b"abc"];
             let len = u32::try_from(value.len()).unwrap().to_be_bytes();
             let rest = [&[algorithm][..], &len, value];
             let mac = HmacSha512::new(key.expose_secret()).mac(fields.into_iter().chain(rest));
-            let tag = [&[9; 24][..], &[0, 0, 0, 0, 0, 1], &[algorithm], &inline, &mac[..12]].concat();
+            let tag = [&[9; 24][..], &p.to_be_bytes()[2..], &[algorithm], &inline, &mac[..12]].concat();
             format!("abc-{}", URL_SAFE_NO_PAD.encode(tag))
         };
+        let forge = |algorithm, inline, value: &[u8]| forge_len(1, algorithm, inline, value);
         let verify =
             |etag: &str, value: Option<&[u8]>| PartTag::split(etag).unwrap().verify(&dek(), part_no, value).map(|_| ());
         assert_eq!(verify(&forge(1, [1, 2, 3, 4, 0, 0, 0, 0], &[1, 2, 3, 4]), None), Ok(()));
@@ -326,6 +342,8 @@ mod tests {
         let sha1 = [5; 20];
         assert_eq!(verify(&forge(3, [0; 8], &sha1), Some(&sha1)), Ok(()));
         assert_eq!(verify(&forge(3, [0, 0, 0, 0, 0, 0, 0, 1], &sha1), Some(&sha1)), Err(OpenError::PartTag));
+        assert_eq!(verify(&forge_len(MAX_PART_LEN, 0, [0; 8], b""), None), Ok(()));
+        assert_eq!(verify(&forge_len(MAX_PART_LEN + 1, 0, [0; 8], b""), None), Err(OpenError::PartTag));
         let crc64 = [6; 8];
         assert_eq!(verify(&forge(5, crc64, &crc64), None), Ok(()));
     }

@@ -6,7 +6,7 @@
 use super::error::SealError;
 use super::geometry;
 use super::segment::{SegmentId, SegmentSealer};
-use super::suite::{Kind, Salt};
+use super::suite::{FreshSalt, Kind, Salt};
 use super::trailer::{Digests, Tail, Trailer, seal_tail};
 use crate::crypto::aead::Tag;
 use crate::crypto::wrap::{DataKey, RECORD_LEN};
@@ -19,9 +19,18 @@ pub struct ObjectSealer {
 
 impl ObjectSealer {
     /// Begins an object of exactly `p` bytes. `salt` must be freshly drawn, and be the one in the header.
-    pub fn new(dek: &DataKey, salt: Salt, p: u64) -> Result<Self, SealError> {
+    ///
+    /// ```compile_fail,E0382
+    /// # use sealgate::{crypto::wrap::DataKey, format::{seal::ObjectSealer, suite::FreshSalt}};
+    /// # fn twice(dek: &DataKey, salt: FreshSalt) {
+    /// let once = ObjectSealer::new(dek, salt, 5);
+    /// let twice = ObjectSealer::new(dek, salt, 5);
+    /// # }
+    /// ```
+    pub fn new(dek: &DataKey, salt: FreshSalt, p: u64) -> Result<Self, SealError> {
+        let salt = *salt.as_bytes();
         let id = SegmentId { kind: Kind::Simple, part_no: 0, p, salt };
-        Ok(Self { segment: SegmentSealer::new(dek, &id)?, finisher: Finisher { p, salt } })
+        Ok(Self { segment: SegmentSealer::danger_new(dek, &id)?, finisher: Finisher { p, salt } })
     }
 
     /// Plaintext length of the chunk that comes next.

@@ -188,8 +188,9 @@ pub struct SegmentSealer {
 }
 
 impl SegmentSealer {
-    /// Begins the segment. `id.salt` must be freshly drawn for this attempt.
-    pub fn new(dek: &DataKey, id: &SegmentId) -> Result<Self, SealError> {
+    /// Begins the segment. `id.salt` must be freshly drawn for this attempt:
+    /// [`ObjectSealer`](super::seal::ObjectSealer) and [`PartSealer`](super::parts::PartSealer) see to that by type.
+    pub fn danger_new(dek: &DataKey, id: &SegmentId) -> Result<Self, SealError> {
         if id.is_too_long() {
             return Err(SealError::TooLong);
         }
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn the_sealer_refuses_chunks_that_do_not_come_next() {
         let mut full = vec![0; CHUNK_LEN];
-        let mut sealer = SegmentSealer::new(&dek(), &id(CHUNK_LEN as u64 + 5)).unwrap();
+        let mut sealer = SegmentSealer::danger_new(&dek(), &id(CHUNK_LEN as u64 + 5)).unwrap();
         assert_eq!(sealer.next_len(), CHUNK_LEN);
         assert!(!sealer.next_is_last());
         assert!(matches!(sealer.seal_chunk(&mut full[1..]), Err(SealError::Misuse(_))));
@@ -311,9 +312,9 @@ mod tests {
         assert!(matches!(sealer.seal_chunk(&mut full), Err(SealError::Misuse(_))), "one chunk too many");
         assert_eq!(sealer.next_len(), 5);
         assert!(matches!(sealer.seal_last(&mut [0; 4]), Err(SealError::Misuse(_))), "short");
-        let early = SegmentSealer::new(&dek(), &id(CHUNK_LEN as u64)).unwrap();
+        let early = SegmentSealer::danger_new(&dek(), &id(CHUNK_LEN as u64)).unwrap();
         assert!(matches!(early.seal_last(&mut []), Err(SealError::Misuse(_))), "chunks are missing");
-        let exact = SegmentSealer::new(&dek(), &id(3)).unwrap();
+        let exact = SegmentSealer::danger_new(&dek(), &id(3)).unwrap();
         assert!(exact.seal_last(&mut [0; 3]).is_ok());
         let mut sealer = ChunkSealer::new(id(0).keys(&dek()));
         assert!(matches!(sealer.seal_full(&mut [0; 9]), Err(SealError::Misuse(_))));
@@ -329,9 +330,9 @@ mod tests {
                 SegmentId { kind: Kind::Multipart, part_no: 1, ..id(MAX_PART_LEN) },
             ),
         ] {
-            assert_eq!(SegmentSealer::new(&dek(), &too_long).err(), Some(SealError::TooLong));
+            assert_eq!(SegmentSealer::danger_new(&dek(), &too_long).err(), Some(SealError::TooLong));
             assert_eq!(SegmentOpener::new(&dek(), &too_long, 0).err(), Some(OpenError::Size));
-            assert!(SegmentSealer::new(&dek(), &longest).is_ok());
+            assert!(SegmentSealer::danger_new(&dek(), &longest).is_ok());
             assert!(SegmentOpener::new(&dek(), &longest, 0).is_ok());
         }
     }
@@ -339,7 +340,7 @@ mod tests {
     #[test]
     fn chunks_open_at_their_index_only() {
         let p = 2 * CHUNK_LEN as u64;
-        let mut sealer = SegmentSealer::new(&dek(), &id(p)).unwrap();
+        let mut sealer = SegmentSealer::danger_new(&dek(), &id(p)).unwrap();
         let mut chunks = Vec::new();
         for byte in [1, 2] {
             let mut chunk = vec![byte; CHUNK_LEN];

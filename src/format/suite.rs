@@ -1,6 +1,7 @@
 //! Version, suite and kind: the three bytes that say how a header and its body are to be read.
 
 use crate::crypto::aead::TAG_LEN;
+use crate::crypto::random::Fresh;
 
 /// The format's version.
 pub const VERSION: u8 = 1;
@@ -18,8 +19,10 @@ pub const MAX_PART_LEN: u64 = 1 << 46;
 /// Length of a segment's salt.
 pub const SALT_LEN: usize = 24;
 
-/// A segment's salt: fresh for every attempt at sealing a segment, public.
+/// A segment's salt as it is stored: public.
 pub type Salt = [u8; SALT_LEN];
+/// A salt to seal with: freshly drawn for every attempt at sealing a segment, and used up by it.
+pub type FreshSalt = Fresh<SALT_LEN>;
 
 /// A cipher suite; its value is the header's byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

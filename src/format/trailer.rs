@@ -474,7 +474,7 @@ impl Footer {
     }
 
     /// Verifies and opens the trailer in `tail`, the last [`Footer::tail_len`] bytes of the body, in place.
-    pub fn open(&self, dek: &DataKey, tail: &mut [u8]) -> Result<Trailer, OpenError> {
+    pub fn open(&self, dek: &DataKey, tail: &mut [u8]) -> Result<OpenedTail, OpenError> {
         const UNAUTHENTIC: OpenError = OpenError::Trailer("it does not authenticate");
         let (record, sealed) = self.split(tail).ok_or(OpenError::Misuse("not the tail of this footer"))?;
         let keys = TailKeys::derive(dek);
@@ -489,7 +489,42 @@ impl Footer {
         {
             return Err(OpenError::Trailer("the recovery record is another object's"));
         }
-        Trailer::parse(text, self.p0).map_err(OpenError::Trailer)
+        let trailer = Trailer::parse(text, self.p0).map_err(OpenError::Trailer)?;
+        Ok(OpenedTail { trailer, total: self.total, tail_len: self.tail_len() })
+    }
+}
+
+/// A tail that was verified: its trailer, and how long body and tail are. Only [`Footer::open`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedTail {
+    trailer: Trailer,
+    total: u64,
+    tail_len: u64,
+}
+
+impl OpenedTail {
+    /// The trailer.
+    #[must_use]
+    pub const fn trailer(&self) -> &Trailer {
+        &self.trailer
+    }
+
+    /// The trailer alone.
+    #[must_use]
+    pub fn into_trailer(self) -> Trailer {
+        self.trailer
+    }
+
+    /// Stored length of the body.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Length of record, sealed trailer and footer.
+    #[must_use]
+    pub const fn tail_len(&self) -> u64 {
+        self.tail_len
     }
 }
 
@@ -564,6 +599,8 @@ mod tests {
         assert_eq!(footer.record(&tail.bytes), Some((KekId::from_bytes([4; 16]), record)));
         assert_eq!(footer.record(&tail.bytes[1..]), None);
         let opened = footer.open(&dek(), &mut tail.bytes.clone()).unwrap();
+        assert_eq!((opened.total(), opened.tail_len()), (total, footer.tail_len()));
+        let opened = opened.into_trailer();
         assert_eq!(opened, trailer);
         assert_eq!((opened.kind(), opened.entries().len()), (Kind::Multipart, 2));
         for wrong in [&tail.bytes[1..], &[&tail.bytes[..], &[0]].concat(), &[]] {

@@ -1,20 +1,34 @@
 //! Opening many objects: a folder of bodies and headers, or a manifest that names them.
 //!
-//! A run may be broken off and started again. What was written is whole and carries the time of modification of its
-//! body, and so is told from what is still to do without a record of its own. Nothing is overwritten.
+//! A run may be broken off and started again. A journal in the output folder has a line for each file that was written:
+//!
+//! ```text
+//! SHA-256(lp(ctx) ‖ lp(header, or nothing) ‖ lp(body's path) ‖ body's length, mtime, inode, device
+//!         ‖ lp(output's path below the folder) ‖ output's length, mtime, inode)
+//! ```
+//!
+//! So a later run tells what it wrote itself from these very bytes from everything else, also from an output or a body
+//! that has changed since. Nothing is overwritten.
 
-use std::fs;
-use std::io::{self, BufRead, ErrorKind};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::open::{NewFile, Opening, ScopeOf, Sink, Source, open_object, read_header};
-use super::{OfflineError, Progress, io_at, refused_at};
+use super::{OfflineError, Progress, io_at, refused_at, shown, shown_text};
 use crate::clock::Clock;
 use crate::crypto::random::RandomSource;
-use crate::format::envelope::Unverified;
-use crate::format::geometry;
+use crate::crypto::wrap::decode_hex;
+use crate::digest::sha256;
+use crate::format::context::Context;
+use crate::format::envelope::{MAX_TEXT_LEN, Unverified};
 use crate::keys::KeyProvider;
 use crate::object::{Address, BucketId, ObjectKey, TenantId};
 
@@ -24,6 +38,8 @@ pub const HEADER_SUFFIX: &str = ".sealgate";
 const RESERVED: &str = ".sealgate";
 /// The longest line of a manifest.
 const MAX_LINE: u64 = 64 << 10;
+/// The journal's name in the output folder; no key has it, because `%` in a key becomes `%25`.
+const JOURNAL: &str = ".%journal";
 /// The longest name that an output file's path gets between two slashes.
 const MAX_NAME: usize = 200;
 
@@ -68,6 +84,8 @@ pub struct ItemError {
     pub place: String,
     /// What is wrong.
     pub reason: String,
+    /// Whether it could not be read, rather than makes no sense.
+    pub is_failure: bool,
 }
 
 /// How one object ended.
@@ -119,6 +137,7 @@ impl Account {
             Outcome::Present => self.present += 1,
             Outcome::Problem(error) if error.is_refusal() => self.refused += 1,
             Outcome::Problem(_) => self.failed += 1,
+            Outcome::Unnamed(error) if error.is_failure => self.failed += 1,
             Outcome::Unnamed(_) => self.refused += 1,
         }
     }
@@ -138,6 +157,8 @@ pub struct Bulk<'a> {
     pub scope_of: &'a ScopeOf<'a>,
     /// The folder that the plaintext goes to.
     pub out: &'a Path,
+    /// Whether outputs go below folders named after tenant and bucket: where items of several can come.
+    pub by_bucket: bool,
     /// Whether bodies without a header are opened by their recovery record.
     pub recover: bool,
     /// For temporary names.
@@ -147,17 +168,22 @@ pub struct Bulk<'a> {
 }
 
 impl Bulk<'_> {
-    /// Opens all items. `told` hears of each, with the words that name it.
+    /// Opens all items. `told` hears of each, with the words that name it. Fails only where there can be no journal.
     pub async fn run(
         &self,
         items: impl Iterator<Item = Result<Item, ItemError>>,
         progress: &mut dyn Progress,
         told: &mut dyn FnMut(&str, &Outcome),
-    ) -> Account {
+    ) -> Result<Account, OfflineError> {
+        fs::create_dir_all(self.out).map_err(io_at(self.out))?;
+        let journal = RefCell::new(Journal::open(self.out)?);
         let mut account = Account::default();
         for item in items {
             let (words, outcome) = match item {
-                Ok(item) => (item.body.display().to_string(), self.open(&item, progress).await),
+                Ok(item) => {
+                    let outcome = self.open(&item, &journal, progress).await;
+                    (shown(&item.body), outcome.unwrap_or_else(Outcome::Problem))
+                }
                 Err(error) => (error.place.clone(), Outcome::Unnamed(error)),
             };
             account.add(&outcome);
@@ -172,86 +198,182 @@ impl Bulk<'_> {
                 break;
             }
         }
-        account
+        Ok(account)
     }
 
-    async fn open(&self, item: &Item, progress: &mut dyn Progress) -> Outcome {
-        self.try_open(item, progress).await.unwrap_or_else(Outcome::Problem)
-    }
-
-    async fn try_open(&self, item: &Item, progress: &mut dyn Progress) -> Result<Outcome, OfflineError> {
+    async fn open(
+        &self,
+        item: &Item,
+        journal: &RefCell<Journal>,
+        progress: &mut dyn Progress,
+    ) -> Result<Outcome, OfflineError> {
         let facts = item.body.metadata().map_err(io_at(&item.body))?;
-        let modified = facts.modified().map_err(io_at(&item.body))?;
-        let target = self.target(&item.name.key)?;
-        if let Ok(there) = target.symlink_metadata() {
-            let same = there.is_file()
-                && there.modified().is_ok_and(|time| time == modified)
-                && Some(there.len()) == geometry::plaintext_len(facts.len());
-            return if same { Ok(Outcome::Present) } else { Err(OfflineError::Exists { path: target }) };
-        }
-        let header = match &item.header {
-            ItemHeader::File(path) => Some(read_header(path)?),
-            ItemHeader::Text(text) => Some(Unverified::parse_text(text).map_err(refused_at(&item.body))?),
-            ItemHeader::Missing => None,
-        };
         let ItemName { tenant, bucket, key } = item.name.clone();
         let address = Address { tenant, bucket, key };
+        let (header, header_bytes) = item.header()?;
+        let (target, below) = self.target(&address)?;
+        let source = sha256(&[
+            &lp(Context::object(&address).as_bytes()),
+            &lp(&header_bytes),
+            &lp(item.body.as_os_str().as_bytes()),
+            &stamp(&facts, true),
+            &lp(below.as_os_str().as_bytes()),
+        ]);
+        if let Ok(there) = target.symlink_metadata() {
+            let known = there.is_file() && journal.borrow().knows(&source, &there);
+            return if known { Ok(Outcome::Present) } else { Err(OfflineError::Exists { path: target }) };
+        }
         let recovered = header.is_none();
-        let source = match header {
+        let from = match header {
             Some(header) => Source::Header { header: Box::new(header), address: &address },
             None if self.recover => Source::Record { tenant: &address.tenant },
-            None => {
-                return Err(refused_at(&item.body)(crate::format::OpenError::Header("there is none beside the body")));
-            }
+            None => return Err(OfflineError::NoHeader { path: item.body.clone() }),
         };
         let unique = u64::from_be_bytes(self.random.draw_public(self.clock.now(), b"temporary name")?);
-        let opening = Opening { provider: self.provider, scope_of: self.scope_of, body: &item.body, source };
-        let sink = Sink::File(NewFile { path: &target, unique, modified: Some(modified) });
+        let opening = Opening { provider: self.provider, scope_of: self.scope_of, body: &item.body, source: from };
+        let mut enter = |facts: &fs::Metadata| journal.borrow_mut().enter(&source, facts);
+        let sink = Sink::File(NewFile { path: &target, unique, before_name: Some(&mut enter) });
         let opened = open_object(opening, sink, progress).await?;
         Ok(Outcome::Opened { bytes: opened.plaintext_len, recovered })
     }
 
-    /// The output's path; the folders above it are made. A file where a folder is needed, and the reverse, get names
-    /// that no key has.
-    fn target(&self, key: &ObjectKey) -> Result<PathBuf, OfflineError> {
-        let mut names = safe_names(key);
+    /// The output's path, whole and below the folder; the folders above it are made. A file where a folder is needed,
+    /// and the reverse, get names that no key has.
+    fn target(&self, address: &Address) -> Result<(PathBuf, PathBuf), OfflineError> {
+        let mut names = Vec::new();
+        if self.by_bucket {
+            names.extend([address.tenant.to_string(), address.bucket.to_string()]);
+        }
+        names.extend(safe_names(&address.key));
         let last = names.pop().unwrap_or_default();
-        let mut path = self.out.to_owned();
+        let mut below = PathBuf::new();
         for name in names {
-            path.push(&name);
-            if path.is_file() {
-                path.set_file_name(format!("{name}%d"));
+            below.push(&name);
+            if self.out.join(&below).is_file() {
+                below.set_file_name(format!("{name}%d"));
             }
         }
-        fs::create_dir_all(&path).map_err(io_at(&path))?;
-        path.push(&last);
-        if path.is_dir() {
-            path.set_file_name(format!("{last}%f"));
+        let folder = self.out.join(&below);
+        fs::create_dir_all(&folder).map_err(io_at(&folder))?;
+        below.push(&last);
+        if self.out.join(&below).is_dir() {
+            below.set_file_name(format!("{last}%f"));
         }
-        Ok(path)
+        Ok((self.out.join(&below), below))
+    }
+}
+
+impl Item {
+    /// The header, if there is one, and the bytes that stand for it in the journal.
+    fn header(&self) -> Result<(Option<Unverified>, Vec<u8>), OfflineError> {
+        let header = match &self.header {
+            ItemHeader::File(path) => read_header(path)?,
+            ItemHeader::Text(text) => Unverified::parse_text(text).map_err(refused_at(&self.body))?,
+            ItemHeader::Missing => return Ok((None, Vec::new())),
+        };
+        let bytes = header.as_bytes().to_vec();
+        Ok((Some(header), bytes))
+    }
+}
+
+fn lp(bytes: &[u8]) -> Vec<u8> {
+    let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes();
+    [&len[..], bytes].concat()
+}
+
+/// What tells a file from another one, or from itself before it was written to.
+fn stamp(facts: &fs::Metadata, with_device: bool) -> Vec<u8> {
+    let device = if with_device { facts.dev() } else { 0 };
+    let times = [facts.mtime(), facts.mtime_nsec()].map(i64::to_be_bytes);
+    let numbers = [facts.len(), facts.ino(), device].map(u64::to_be_bytes);
+    times.into_iter().chain(numbers).flatten().collect()
+}
+
+/// What was written by this and earlier runs.
+struct Journal {
+    path: PathBuf,
+    file: File,
+    known: HashSet<[u8; 16]>,
+}
+
+impl Journal {
+    /// Reads the journal of `folder`, or begins one. A last line that was cut by a crash is passed over.
+    fn open(folder: &Path) -> Result<Self, OfflineError> {
+        let path = folder.join(JOURNAL);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).mode(0o600).open(&path).map_err(io_at(&path))?;
+        let mut known = HashSet::new();
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        let mut is_whole = true;
+        loop {
+            line.clear();
+            let len = io::Read::take(&mut reader, 64).read_until(b'\n', &mut line).map_err(io_at(&path))?;
+            if len == 0 {
+                break;
+            }
+            is_whole = line.ends_with(b"\n");
+            let mut digest = [0; 16];
+            let text = str::from_utf8(line.trim_ascii()).ok();
+            if text.and_then(|text| decode_hex(text, &mut digest)).is_some() {
+                known.insert(digest);
+            }
+        }
+        let mut journal = Self { path, file, known };
+        if !is_whole {
+            journal.append(b"\n")?;
+        }
+        Ok(journal)
+    }
+
+    fn entry(source: &[u8; 32], output: &fs::Metadata) -> [u8; 16] {
+        let digest = sha256(&[source, &stamp(output, false)]);
+        digest.first_chunk().copied().unwrap_or_default()
+    }
+
+    fn knows(&self, source: &[u8; 32], output: &fs::Metadata) -> bool {
+        self.known.contains(&Self::entry(source, output))
+    }
+
+    /// Enters a file that is whole and on the device, just before it gets its name.
+    fn enter(&mut self, source: &[u8; 32], output: &fs::Metadata) -> Result<(), OfflineError> {
+        use std::fmt::Write as _;
+        let entry = Self::entry(source, output);
+        let mut line = entry.iter().fold(String::new(), |mut line, byte| {
+            let _ = write!(line, "{byte:02x}");
+            line
+        });
+        line.push('\n');
+        self.append(line.as_bytes())?;
+        self.known.insert(entry);
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), OfflineError> {
+        self.file.write_all(bytes).and_then(|()| self.file.sync_data()).map_err(io_at(&self.path))
     }
 }
 
 /// The names between the slashes of an output's path: those of the key, where a file system can bear them.
 ///
-/// Injective: `%`, control bytes and bytes that are not UTF-8 are percent-encoded, as are `.` and `..`; an empty name
-/// is `%`, and a long one goes on in a folder whose name ends with `%+`.
+/// Injective: `%`, control characters and bytes that are not UTF-8 are percent-encoded, as are names that are `.` or
+/// `..`; an empty name is `%`, and a long one goes on in a folder whose name ends with `%+`.
 fn safe_names(key: &ObjectKey) -> Vec<String> {
     let mut names = Vec::new();
     for segment in key.as_bytes().split(|&byte| byte == b'/') {
-        let mut name = match segment {
-            b"" => "%".to_owned(),
-            b"." => "%2E".to_owned(),
-            b".." => "%2E%2E".to_owned(),
-            _ => encode(segment),
-        };
+        let mut name = if segment.is_empty() { "%".to_owned() } else { encode(segment) };
         while name.len() > MAX_NAME {
             let cut = (0..=MAX_NAME).rev().find(|&at| is_cut(&name, at)).unwrap_or(MAX_NAME);
             let rest = name.split_off(cut);
             names.push(format!("{name}%+"));
             name = rest;
         }
-        names.push(name);
+        // also what a long name leaves over
+        names.push(match name.as_str() {
+            "." => "%2E".to_owned(),
+            ".." => "%2E%2E".to_owned(),
+            _ => name,
+        });
     }
     names
 }
@@ -310,7 +432,8 @@ pub fn manifest_items<'a>(
                 return None;
             }
             number += 1;
-            let fault = |reason: String| ItemError { place: format!("manifest line {number}"), reason };
+            let fault =
+                |reason: String| ItemError { place: format!("manifest line {number}"), reason, is_failure: false };
             let mut line = Vec::new();
             match io::Read::take(&mut reader, MAX_LINE).read_until(b'\n', &mut line) {
                 Ok(0) => return None,
@@ -322,7 +445,7 @@ pub fn manifest_items<'a>(
                 Ok(_) => return Some(manifest_item(&line, folder, tenant, bucket).map_err(fault)),
                 Err(error) => {
                     done = true;
-                    return Some(Err(fault(error.to_string())));
+                    return Some(Err(ItemError { is_failure: true, ..fault(error.to_string()) }));
                 }
             }
         }
@@ -335,7 +458,7 @@ fn manifest_item(
     tenant: Option<&TenantId>,
     bucket: Option<&BucketId>,
 ) -> Result<Item, String> {
-    let line: ManifestLine = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: ManifestLine = serde_json::from_slice(line).map_err(|error| shown_text(&error.to_string()))?;
     let tenant = match (line.tenant, tenant) {
         (Some(text), _) => text.parse().map_err(|error: crate::object::AddressError| error.to_string())?,
         (None, Some(tenant)) => tenant.clone(),
@@ -357,10 +480,11 @@ fn manifest_item(
 }
 
 /// The objects of a folder: each regular file is a body, its path below the folder the object key, and the file of
-/// that name with [`HEADER_SUFFIX`] its header. The reserved folder `.sealgate` is passed over, and links are not
-/// followed.
+/// that name with [`HEADER_SUFFIX`] its header. The reserved folder `.sealgate` and the output folder are passed over,
+/// and links are not followed.
 pub fn folder_items<'a>(
     folder: &'a Path,
+    out: &'a Path,
     tenant: &'a TenantId,
     bucket: &'a BucketId,
 ) -> impl Iterator<Item = Result<Item, ItemError>> + 'a {
@@ -387,7 +511,7 @@ pub fn folder_items<'a>(
             match entry.file_type() {
                 Err(error) => return Some(Err(item_error(&path, &error))),
                 Ok(kind) if kind.is_dir() => {
-                    if path.strip_prefix(folder) == Ok(Path::new(RESERVED)) {
+                    if path.strip_prefix(folder) == Ok(Path::new(RESERVED)) || is_same(&path, out) {
                         continue;
                     }
                     match fs::read_dir(&path) {
@@ -401,31 +525,43 @@ pub fn folder_items<'a>(
                 Ok(kind) if kind.is_file() => {}
                 Ok(_) => {
                     let reason = "neither a file nor a folder".to_owned();
-                    return Some(Err(ItemError { place: path.display().to_string(), reason }));
+                    return Some(Err(ItemError { place: shown(&path), reason, is_failure: false }));
                 }
             }
         }
     })
 }
 
-fn item_error(path: &Path, error: &io::Error) -> ItemError {
-    ItemError { place: path.display().to_string(), reason: error.to_string() }
+/// Whether two paths lead to one file.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let id = |path: &Path| path.metadata().map(|facts| (facts.dev(), facts.ino())).ok();
+    id(one).is_some() && id(one) == id(other)
 }
 
-/// A file is a header if its name without the suffix is a file beside it.
+fn item_error(path: &Path, error: &io::Error) -> ItemError {
+    ItemError { place: shown(path), reason: error.to_string(), is_failure: true }
+}
+
+/// A file is a header if its name without the suffix is a file beside it, and it reads as one.
 fn is_header(path: &Path) -> bool {
-    path.to_str().and_then(|p| p.strip_suffix(HEADER_SUFFIX)).is_some_and(|body| Path::new(body).is_file())
+    let Some(body) = path.as_os_str().as_bytes().strip_suffix(HEADER_SUFFIX.as_bytes()) else { return false };
+    Path::new(OsStr::from_bytes(body)).is_file() && reads_as_header(path)
+}
+
+fn reads_as_header(path: &Path) -> bool {
+    let short = path.metadata().is_ok_and(|facts| facts.is_file() && facts.len() <= MAX_TEXT_LEN as u64 + 1);
+    short && read_header(path).is_ok()
 }
 
 fn folder_item(path: &Path, folder: &Path, tenant: &TenantId, bucket: &BucketId) -> Result<Item, ItemError> {
-    use std::os::unix::ffi::OsStrExt;
     let below = path.strip_prefix(folder).unwrap_or(path);
     let key = ObjectKey::new(below.as_os_str().as_bytes())
-        .map_err(|error| ItemError { place: path.display().to_string(), reason: error.to_string() })?;
+        .map_err(|error| ItemError { is_failure: false, ..item_error(path, &io::Error::other(error)) })?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(HEADER_SUFFIX);
     let beside = PathBuf::from(beside);
-    let header = if beside.is_file() { ItemHeader::File(beside) } else { ItemHeader::Missing };
+    // What lies beside and does not read as a header is an object of its own, or damaged: then this one has none.
+    let header = if reads_as_header(&beside) { ItemHeader::File(beside) } else { ItemHeader::Missing };
     let name = ItemName { tenant: tenant.clone(), bucket: bucket.clone(), key };
     Ok(Item { body: path.to_owned(), header, name })
 }
@@ -455,6 +591,18 @@ mod tests {
         let key = || prop::collection::vec(prop::sample::select(b"ab/.%+2E\xc3\xbc\xff\n".to_vec()), 1..12);
         proptest!(ProptestConfig::with_cases(5000), |(a in key(), b in key())| {
             prop_assert_eq!(a == b, names(&a) == names(&b));
+        });
+        let segment = || (195..410usize, prop::sample::select(vec!["", ".", "..", "...", "%", "ü"]));
+        let path = |key: &[u8]| names(key).iter().collect::<PathBuf>();
+        proptest!(ProptestConfig::with_cases(3000), |(a in segment(), b in segment(), tail in prop::bool::ANY)| {
+            let key = |(len, end): (usize, &str)| {
+                let rest = if tail { "/foo" } else { "" };
+                format!("{}{end}{rest}", "x".repeat(len)).into_bytes()
+            };
+            prop_assert_eq!(key(a) == key(b), path(&key(a)) == path(&key(b)));
+            for component in path(&key(a)).components() {
+                prop_assert!(matches!(component, std::path::Component::Normal(_)), "{component:?}");
+            }
         });
         let (long, longer) = (vec![b'x'; 900], vec![b'x'; 901]);
         assert_ne!(names(&long), names(&longer));

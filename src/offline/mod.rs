@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use bulk::{
-    Account, Bulk, HEADER_SUFFIX, Item, ItemError, ItemHeader, ItemName, Outcome, folder_items, manifest_items,
+    Account, Bulk, HEADER_SUFFIX, Item, ItemError, ItemHeader, ItemName, Outcome, folder_items, is_same, manifest_items,
 };
 pub use inspect::{BodyFacts, PartFacts, TailFacts, inspect_body};
-pub use open::{NewFile, OpenedObject, Opening, ScopeOf, Sink, Source, open_object, read_header};
+pub use open::{BeforeName, NewFile, OpenedObject, Opening, ScopeOf, Sink, Source, open_object, read_header};
 pub use seal::{SealRequest, Sealed, seal_file};
 
 use crate::crypto::random::RandomError;
@@ -32,7 +32,7 @@ use crate::keys::{KeyError, KeyErrorKind};
 #[derive(Debug, Error)]
 pub enum OfflineError {
     /// The operating system refused.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}", shown(path))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -40,25 +40,25 @@ pub enum OfflineError {
         cause: io::Error,
     },
     /// A folder, a pipe or a device where a regular file is needed: the length is in the key.
-    #[error("{} is not a regular file: its length must be known before it is sealed", path.display())]
+    #[error("{} is not a regular file", shown(path))]
     NotAFile {
         /// Which file.
         path: PathBuf,
     },
     /// The file was written to while it was read.
-    #[error("{} changed while it was read: nothing was written", path.display())]
+    #[error("{} changed while it was read: nothing was written", shown(path))]
     Changed {
         /// Which file.
         path: PathBuf,
     },
     /// The output exists.
-    #[error("{} exists already and is not overwritten", path.display())]
+    #[error("{} exists already and is not overwritten", shown(path))]
     Exists {
         /// Which file.
         path: PathBuf,
     },
     /// The object is not what was sealed under this name and key.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {cause}", shown(path))]
     Refused {
         /// Which body or header.
         path: PathBuf,
@@ -66,8 +66,14 @@ pub enum OfflineError {
         cause: OpenError,
     },
     /// The body has no recovery record.
-    #[error("{} has no recovery record: it opens only with its header", path.display())]
+    #[error("{} has no recovery record: it opens only with its header", shown(path))]
     NoRecord {
+        /// Which body.
+        path: PathBuf,
+    },
+    /// There is no header for the body.
+    #[error("{} has no header beside it or in the manifest; --recover opens it by its recovery record", shown(path))]
+    NoHeader {
         /// Which body.
         path: PathBuf,
     },
@@ -102,6 +108,7 @@ impl OfflineError {
             | Self::Exists { .. }
             | Self::Refused { .. }
             | Self::NoRecord { .. }
+            | Self::NoHeader { .. }
             | Self::Seal(_) => true,
         }
     }
@@ -114,6 +121,27 @@ const fn hint(cause: &KeyError) -> &'static str {
         KeyError::NotAllowed => ": no key of this tenant here has that id",
         _ => "",
     }
+}
+
+/// A path as it can be shown on a terminal: control characters, and what turns the direction of text, are escaped, so
+/// that a name cannot forge a message.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    shown_text(&path.to_string_lossy())
+}
+
+/// The same for any text that comes from outside.
+#[must_use]
+pub fn shown_text(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if c.is_control() || turns(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
 }
 
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> OfflineError + '_ {
@@ -148,4 +176,16 @@ pub trait Progress {
 /// Tells nobody.
 impl Progress for () {
     fn advance(&mut self, _: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_forge_messages() {
+        assert_eq!(shown_text("plain ü 日本"), "plain ü 日本");
+        assert_eq!(shown_text("a\x1b[31m\nb\u{202e}c\u{7}"), "a\\u{1b}[31m\\nb\\u{202e}c\\u{7}");
+        assert_eq!(shown(Path::new("a\tb")), "a\\tb");
+    }
 }

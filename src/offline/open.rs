@@ -1,11 +1,10 @@
 //! Opening a stored object from its body's file and its header, or from the body's recovery record.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::output::{Mode, OutputFile};
 use super::{OfflineError, Progress, io_at, open_regular, refused_at};
@@ -16,9 +15,9 @@ use crate::format::context::Context;
 use crate::format::envelope::{MAX_HEADER_LEN, MAX_TEXT_LEN, Unverified};
 use crate::format::layout::Layout;
 use crate::format::metadata::Metadata;
-use crate::format::open::{BodyReader, Opened, needs_trailer};
+use crate::format::open::{BodyReader, Opened, Want, needs_trailer};
 use crate::format::suite::{Kind, Suite, VERSION};
-use crate::format::trailer::{FOOTER_LEN, Footer, Trailer};
+use crate::format::trailer::{FOOTER_LEN, Footer, OpenedTail, Trailer};
 use crate::keys::{KeyError, KeyProvider, KeyScope, Purpose};
 use crate::object::{Address, TenantId};
 
@@ -29,7 +28,7 @@ pub fn read_header(path: &Path) -> Result<Unverified, OfflineError> {
         return Err(refused_at(path)(OpenError::Header("longer than 2028 characters")));
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
-    file.read_exact_at(&mut bytes, 0).map_err(io_at(path))?;
+    read_exact_at(&file, &mut bytes, 0, path)?;
     let unverified = if bytes.first() == Some(&VERSION) && bytes.len() <= MAX_HEADER_LEN {
         Unverified::parse(&bytes)
     } else {
@@ -68,15 +67,17 @@ pub enum Sink<'a> {
     File(NewFile<'a>),
 }
 
+/// Called with the facts of a whole file just before it gets its name.
+pub type BeforeName<'a> = dyn FnMut(&fs::Metadata) -> Result<(), OfflineError> + 'a;
+
 /// A file to be made.
-#[derive(Clone, Copy)]
 pub struct NewFile<'a> {
     /// Its path, which must be free.
     pub path: &'a Path,
     /// Tells its temporary name from others'.
     pub unique: u64,
-    /// Its time of modification, if it is not to be now.
-    pub modified: Option<SystemTime>,
+    /// Hears of the file before it appears.
+    pub before_name: Option<&'a mut BeforeName<'a>>,
 }
 
 /// An object that was opened and verified whole.
@@ -113,7 +114,6 @@ pub struct Opening<'a> {
 struct Whole {
     dek: Arc<DataKey>,
     layout: Layout,
-    footer: Footer,
     kind: Kind,
     parts: usize,
 }
@@ -138,9 +138,9 @@ pub async fn open_object(
                 // by its header alone: the size is checked before anything else of the body is read
                 Layout::simple(&envelope, total).map_err(refused_at(path))?;
             }
-            let (footer, trailer) = read_trailer(&file, total, envelope.dek(), path)?;
-            let layout = Layout::of_trailer(&envelope, &trailer, &footer).map_err(refused_at(path))?;
-            let whole = Whole::new(Arc::clone(envelope.dek()), layout, footer, &trailer);
+            let tail = open_tail(&file, total, envelope.dek(), path)?;
+            let layout = Layout::of_tail(&envelope, &tail).map_err(refused_at(path))?;
+            let whole = Whole::new(Arc::clone(envelope.dek()), layout, tail.trailer());
             (whole, Some(envelope.metadata().clone()), kek_id)
         }
         Source::Record { tenant } => {
@@ -153,9 +153,9 @@ pub async fn open_object(
             let scope = scope_of(tenant, kek_id, Purpose::Recovery).map_err(key)?;
             let suite = Suite::Aes256GcmSha512.byte();
             let dek = Arc::new(provider.open_record(&scope, suite, &record).await.map_err(key)?);
-            let (footer, trailer) = read_trailer(&file, total, &dek, path)?;
-            let layout = Layout::recovered(&trailer, &footer).map_err(refused_at(path))?;
-            (Whole::new(dek, layout, footer, &trailer), None, kek_id)
+            let tail = open_tail(&file, total, &dek, path)?;
+            let layout = Layout::recovered(&tail).map_err(refused_at(path))?;
+            (Whole::new(dek, layout, tail.trailer()), None, kek_id)
         }
     };
     let plaintext_len = whole.layout.plaintext_len();
@@ -172,8 +172,9 @@ pub async fn open_object(
         Sink::File(new) => {
             let mut out = OutputFile::create(new.path, new.unique, Mode::Private)?;
             let digest = whole.read(&file, path, progress, &mut |text| out.write(text))?;
-            if let Some(modified) = new.modified {
-                out.set_modified(modified)?;
+            let facts = out.sync()?;
+            if let Some(before_name) = new.before_name {
+                before_name(&facts)?;
             }
             out.commit()?;
             digest
@@ -183,8 +184,8 @@ pub async fn open_object(
 }
 
 impl Whole {
-    fn new(dek: Arc<DataKey>, layout: Layout, footer: Footer, trailer: &Trailer) -> Self {
-        Self { dek, layout, footer, kind: trailer.kind(), parts: trailer.entries().len() }
+    fn new(dek: Arc<DataKey>, layout: Layout, trailer: &Trailer) -> Self {
+        Self { dek, layout, kind: trailer.kind(), parts: trailer.entries().len() }
     }
 
     /// Reads and verifies the whole body, passing its plaintext on, the end of it only when all is verified.
@@ -195,14 +196,14 @@ impl Whole {
         progress: &mut dyn Progress,
         pass_on: &mut dyn FnMut(&[u8]) -> Result<(), OfflineError>,
     ) -> Result<[u8; 32], OfflineError> {
-        let reader = BodyReader::whole(Arc::clone(&self.dek), self.layout.clone(), &self.footer);
+        let reader = BodyReader::whole(Arc::clone(&self.dek), self.layout.clone());
         let mut reader = reader.map_err(refused_at(path))?;
         let mut digest = Sha256Stream::default();
-        let mut buffer = Vec::new();
-        let mut held = Vec::new();
-        while let Some(want) = reader.wants() {
-            buffer.resize(want.len, 0);
-            file.read_exact_at(&mut buffer, want.offset).map_err(io_at(path))?;
+        // what is held borrows its buffer until all behind it is verified
+        let (mut buffer, mut behind) = (Vec::new(), Vec::new());
+        let held = loop {
+            let Some(want) = reader.wants() else { break None };
+            read_piece(file, want, &mut buffer, path)?;
             match reader.accept(&mut buffer).map_err(refused_at(path))? {
                 Opened::Nothing => {}
                 Opened::Plaintext(text) => {
@@ -210,12 +211,20 @@ impl Whole {
                     pass_on(text)?;
                     progress.advance(text.len() as u64);
                 }
-                Opened::Held(text) => held.extend_from_slice(text),
+                Opened::Held(held) => break Some(held),
             }
+        };
+        while let Some(want) = reader.wants() {
+            read_piece(file, want, &mut behind, path)?;
+            let _ = reader.accept(&mut behind).map_err(refused_at(path))?;
         }
-        digest.update(&held);
-        pass_on(&held)?;
-        progress.advance(held.len() as u64);
+        let verified = reader.finish().map_err(refused_at(path))?;
+        if let Some(held) = held {
+            let text = held.release(&verified);
+            digest.update(text);
+            pass_on(text)?;
+            progress.advance(text.len() as u64);
+        }
         Ok(digest.finish())
     }
 }
@@ -223,7 +232,7 @@ impl Whole {
 pub(super) fn read_footer(file: &File, total: u64, path: &Path) -> Result<Footer, OfflineError> {
     let at = total.checked_sub(FOOTER_LEN as u64).ok_or_else(|| refused_at(path)(OpenError::Size))?;
     let mut bytes = [0; FOOTER_LEN];
-    file.read_exact_at(&mut bytes, at).map_err(io_at(path))?;
+    read_exact_at(file, &mut bytes, at, path)?;
     Footer::parse(&bytes, total).map_err(refused_at(path))
 }
 
@@ -231,13 +240,25 @@ pub(super) fn read_tail(file: &File, footer: &Footer, path: &Path) -> Result<Vec
     let size = || refused_at(path)(OpenError::Size);
     let mut tail = vec![0; usize::try_from(footer.tail_len()).map_err(|_| size())?];
     let at = footer.total().checked_sub(footer.tail_len()).ok_or_else(size)?;
-    file.read_exact_at(&mut tail, at).map_err(io_at(path))?;
+    read_exact_at(file, &mut tail, at, path)?;
     Ok(tail)
 }
 
-fn read_trailer(file: &File, total: u64, dek: &DataKey, path: &Path) -> Result<(Footer, Trailer), OfflineError> {
+fn open_tail(file: &File, total: u64, dek: &DataKey, path: &Path) -> Result<OpenedTail, OfflineError> {
     let footer = read_footer(file, total, path)?;
     let mut tail = read_tail(file, &footer, path)?;
-    let trailer = footer.open(dek, &mut tail).map_err(refused_at(path))?;
-    Ok((footer, trailer))
+    footer.open(dek, &mut tail).map_err(refused_at(path))
+}
+
+fn read_piece(file: &File, want: Want, buffer: &mut Vec<u8>, path: &Path) -> Result<(), OfflineError> {
+    buffer.resize(want.len, 0);
+    read_exact_at(file, buffer, want.offset, path)
+}
+
+/// A file that ends sooner than its length said was cut while it was read.
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64, path: &Path) -> Result<(), OfflineError> {
+    file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => refused_at(path)(OpenError::Size),
+        _ => io_at(path)(error),
+    })
 }

@@ -1,6 +1,6 @@
 //! Sealing a file: one regular file in, a body and a header out.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::format::context::Context;
 use crate::format::envelope::{Draft, Header, HeaderBody};
 use crate::format::metadata::Metadata;
 use crate::format::seal::ObjectSealer;
-use crate::format::suite::{SEALED_CHUNK_LEN, Suite};
+use crate::format::suite::{FreshSalt, SEALED_CHUNK_LEN, Suite};
 use crate::format::trailer::{Digests, record_nonce};
 use crate::keys::{KeyProvider, KeyScope};
 use crate::object::Address;
@@ -56,7 +56,7 @@ struct Keys {
     dek: DataKey,
     header: Header,
     kek_id: KekId,
-    salt: [u8; 24],
+    salt: FreshSalt,
     record: Option<[u8; 88]>,
 }
 
@@ -68,6 +68,9 @@ pub async fn seal_file(
     request: SealRequest<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Sealed, OfflineError> {
+    if request.header == Some(request.body) {
+        return Err(OfflineError::Exists { path: request.body.to_owned() });
+    }
     let (mut input, p) = open_regular(request.input)?;
     let before = Stamp::of(&input).map_err(io_at(request.input))?;
     let keys = seal_header(provider, random, clock, &request, p).await?;
@@ -122,8 +125,10 @@ pub async fn seal_file(
         file.write(format!("{header}\n").as_bytes())?;
     }
     body.commit()?;
-    if let Some(file) = header_file {
-        file.commit()?;
+    if let Some(Err(error)) = header_file.map(OutputFile::commit) {
+        // A body without its header is not what was asked for; it was not there before.
+        let _ = fs::remove_file(request.body);
+        return Err(error);
     }
     let (kek_id, has_record) = (keys.kek_id, keys.record.is_some());
     Ok(Sealed { header, plaintext_len: p, body_len, kek_id, has_record })
@@ -139,12 +144,16 @@ async fn seal_header(
     let now = clock.now();
     let context = Context::object(request.address);
     let dek = DataKey::new(random.draw(now, context.as_bytes())?);
-    let hdr_nonce = random.draw_public(now, b"hdr_nonce")?;
-    let salt = random.draw_public(now, b"seg_salt")?;
+    let hdr_nonce = random.draw_fresh(now, b"hdr_nonce")?;
+    let salt: FreshSalt = random.draw_fresh(now, b"seg_salt")?;
     let mut metadata = request.metadata.clone();
     metadata.set_written_at(now)?;
-    let draft =
-        Draft { body: HeaderBody::Simple { salt, p }, hdr_nonce: &hdr_nonce, metadata: &metadata, context: &context };
+    let draft = Draft {
+        body: HeaderBody::Simple { salt: *salt.as_bytes(), p },
+        hdr_nonce,
+        metadata: &metadata,
+        context: &context,
+    };
     let binding = draft.binding();
     let wrapped = provider.wrap(request.scope, &binding, &dek).await.map_err(OfflineError::SealingKey)?;
     let header = draft.seal(&wrapped, &dek)?;
@@ -170,12 +179,19 @@ fn slot(buffer: &mut [u8], len: usize) -> Result<(&mut [u8], &mut [u8]), Offline
 #[derive(PartialEq, Eq)]
 struct Stamp {
     len: u64,
+    file: (u64, u64),
     modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Stamp {
     fn of(file: &File) -> std::io::Result<Self> {
         let metadata = file.metadata()?;
-        Ok(Self { len: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
+        Ok(Self {
+            len: metadata.len(),
+            file: (metadata.dev(), metadata.ino()),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
     }
 }

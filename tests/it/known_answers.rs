@@ -1,7 +1,6 @@
 //! The known answers of the format's page, with their inputs.
 
-use std::sync::Arc;
-
+use sealgate::crypto::random::Fresh;
 use sealgate::crypto::wrap::WrapAlg;
 use sealgate::format::OpenError;
 use sealgate::format::context::{Context, upload_state_name};
@@ -147,14 +146,16 @@ fn the_upload_state_and_its_name_are_the_published_ones() {
     let create_dek = kek.unwrap(&create.binding(&object_context), create.wrapped()).ok().unwrap();
     let create = create.verify_object(create_dek, &object_context).ok().unwrap();
     assert_eq!(metadata.create_tag().as_ref(), Some(create.tag()), "the tag of the header sent at Create");
-    let draft = Draft { body: HeaderBody::UploadState, hdr_nonce: &hdr_nonce, metadata: &metadata, context: &context };
-    let wrapped = kek.wrap(&draft.binding(), &recipe.dek()).unwrap();
-    assert_eq!(draft.seal(&wrapped, &recipe.dek()).unwrap().to_text(), answer("state"));
-    let bare = Draft { metadata: &Metadata::default(), ..draft };
+    let draft = |metadata| {
+        let hdr_nonce = Fresh::danger_from_bytes(hdr_nonce);
+        Draft { body: HeaderBody::UploadState, hdr_nonce, metadata, context: &context }
+    };
+    let wrapped = kek.wrap(&draft(&metadata).binding(), &recipe.dek()).unwrap();
+    assert_eq!(draft(&metadata).seal(&wrapped, &recipe.dek()).unwrap().to_text(), answer("state"));
+    let none = Metadata::default();
+    let bare = draft(&none);
     assert!(bare.seal(&wrapped, &recipe.dek()).is_err(), "a state without the tag of its header");
     let object = Unverified::parse_text(&answer("header")).ok().unwrap();
-    let dek = Arc::new(recipe.dek());
-    drop(dek);
     let refused = object.verify_upload_state(recipe.dek(), &context);
     assert!(matches!(refused.err(), Some(OpenError::Unsupported(_))), "an object is no state");
 }

@@ -8,17 +8,20 @@ pub mod python;
 
 use std::sync::Arc;
 
+use sealgate::crypto::random::Fresh;
 use sealgate::crypto::wrap::{DataKey, Kek, KekId, RECORD_LEN, WrapAlg};
 use sealgate::format::OpenError;
 use sealgate::format::context::Context;
 use sealgate::format::envelope::{Draft, Envelope, Header, HeaderBody, Unverified};
 use sealgate::format::layout::Layout;
 use sealgate::format::metadata::Metadata;
-use sealgate::format::open::{BodyReader, Opened, needs_trailer};
+use sealgate::format::open::{BodyReader, Opened, Want, needs_trailer};
 use sealgate::format::parts::PartSealer;
 use sealgate::format::seal::ObjectSealer;
 use sealgate::format::suite::{CHUNK_LEN, Salt};
-use sealgate::format::trailer::{Digests, Entry, FOOTER_LEN, Footer, Tail, Trailer, record_nonce, seal_tail};
+use sealgate::format::trailer::{
+    Digests, Entry, FOOTER_LEN, Footer, OpenedTail, Tail, Trailer, record_nonce, seal_tail,
+};
 use sealgate::object::{Address, ObjectKey, PartNumber, PlaintextRange};
 use sealgate::secret::Secret;
 
@@ -126,7 +129,8 @@ impl Recipe {
             Content::Multipart(_) => HeaderBody::Multipart,
         };
         let context = Context::object(address);
-        let draft = Draft { body, hdr_nonce: &self.hdr_nonce, metadata: &self.metadata, context: &context };
+        let hdr_nonce = Fresh::danger_from_bytes(self.hdr_nonce);
+        let draft = Draft { body, hdr_nonce, metadata: &self.metadata, context: &context };
         let dek = self.dek();
         let wrapped = kek.wrap(&draft.binding(), &dek).unwrap();
         draft.seal(&wrapped, &dek).unwrap()
@@ -143,7 +147,7 @@ impl Recipe {
         let dek = self.dek();
         match &self.content {
             Content::Simple { salt, plaintext } => {
-                let sealer = ObjectSealer::new(&dek, *salt, plaintext.len() as u64).unwrap();
+                let sealer = ObjectSealer::new(&dek, Fresh::danger_from_bytes(*salt), plaintext.len() as u64).unwrap();
                 let (body, finisher) = seal_simple_chunks(sealer, plaintext);
                 (body, finisher.finish(&dek, self.digests.clone(), record).unwrap())
             }
@@ -200,7 +204,8 @@ fn seal_simple_chunks(mut sealer: ObjectSealer, plaintext: &[u8]) -> (Vec<u8>, s
 
 pub fn seal_part(dek: &DataKey, part: &Part) -> Vec<u8> {
     let number = PartNumber::new(part.number).unwrap();
-    let mut sealer = PartSealer::new(dek, number, part.plaintext.len() as u64, part.salt).unwrap();
+    let mut sealer =
+        PartSealer::new(dek, number, part.plaintext.len() as u64, Fresh::danger_from_bytes(part.salt)).unwrap();
     let mut out = sealer.head().to_vec();
     let chunks = part.plaintext.chunks_exact(CHUNK_LEN);
     let mut last = chunks.remainder().to_vec();
@@ -240,40 +245,45 @@ pub fn footer(body: &[u8]) -> Result<Footer, OpenError> {
     Footer::parse(last, body.len() as u64)
 }
 
-pub fn trailer(dek: &DataKey, body: &[u8]) -> Result<(Footer, Trailer), OpenError> {
+pub fn open_tail(dek: &DataKey, body: &[u8]) -> Result<OpenedTail, OpenError> {
     let footer = footer(body)?;
-    let mut tail = body[body.len() - footer.tail_len() as usize..].to_vec();
-    let trailer = footer.open(dek, &mut tail)?;
-    Ok((footer, trailer))
+    footer.open(dek, &mut body[body.len() - footer.tail_len() as usize..].to_vec())
 }
 
 /// Brings the reader what it wants, in a copy, and collects what comes out. Also checks the promised order.
 pub fn drain(mut reader: BodyReader, body: &[u8]) -> Result<Vec<u8>, OpenError> {
+    let piece = |want: Want| body[want.offset as usize..want.offset as usize + want.len].to_vec();
     let mut out = Vec::new();
-    let mut held = Vec::new();
+    let mut buffer;
     let mut behind = 0;
-    while let Some(want) = reader.wants() {
+    let held = loop {
+        let Some(want) = reader.wants() else { break None };
         assert!(want.offset >= behind, "pieces ascend");
-        assert!(held.is_empty() || behind == want.offset, "behind the chunks all is read through");
-        let start = want.offset as usize;
-        let mut piece = body[start..start + want.len].to_vec();
         behind = want.offset + want.len as u64;
-        match reader.accept(&mut piece)? {
+        buffer = piece(want);
+        match reader.accept(&mut buffer)? {
             Opened::Nothing => {}
             Opened::Plaintext(text) => out.extend_from_slice(text),
-            Opened::Held(text) => held.extend_from_slice(text),
+            Opened::Held(held) => break Some(held),
         }
+    };
+    while let Some(want) = reader.wants() {
+        assert_eq!(want.offset, behind, "behind the chunks all is read through");
+        behind += want.len as u64;
+        assert!(matches!(reader.accept(&mut piece(want))?, Opened::Nothing), "and nothing comes out");
     }
-    out.extend(held);
+    let verified = reader.finish()?;
+    if let Some(held) = held {
+        out.extend_from_slice(held.release(&verified));
+    }
     Ok(out)
 }
 
 pub fn open_whole(kek: &Kek, address: &Address, stored: &Stored) -> Result<Vec<u8>, Refusal> {
     let envelope = Arc::new(envelope(kek, address, &stored.header)?);
     let reader = if needs_trailer(&envelope) {
-        let (footer, trailer) = trailer(envelope.dek(), &stored.body)?;
-        let layout = Layout::of_trailer(&envelope, &trailer, &footer)?;
-        BodyReader::whole(Arc::clone(envelope.dek()), layout, &footer)?
+        let layout = Layout::of_tail(&envelope, &open_tail(envelope.dek(), &stored.body)?)?;
+        BodyReader::whole(Arc::clone(envelope.dek()), layout)?
     } else {
         BodyReader::simple(envelope, stored.body.len() as u64)?
     };
@@ -283,16 +293,14 @@ pub fn open_whole(kek: &Kek, address: &Address, stored: &Stored) -> Result<Vec<u
 /// Like [`open_whole`], but always by the trailer first, as one who has the whole body can do.
 pub fn open_by_trailer(kek: &Kek, address: &Address, stored: &Stored) -> Result<Vec<u8>, Refusal> {
     let envelope = envelope(kek, address, &stored.header)?;
-    let (footer, trailer) = trailer(envelope.dek(), &stored.body)?;
-    let layout = Layout::of_trailer(&envelope, &trailer, &footer)?;
-    let reader = BodyReader::whole(Arc::clone(envelope.dek()), layout, &footer)?;
+    let layout = Layout::of_tail(&envelope, &open_tail(envelope.dek(), &stored.body)?)?;
+    let reader = BodyReader::whole(Arc::clone(envelope.dek()), layout)?;
     Ok(drain(reader, &stored.body)?)
 }
 
 pub fn layout(envelope: &Envelope, body: &[u8]) -> Result<Layout, OpenError> {
     if needs_trailer(envelope) {
-        let (footer, trailer) = trailer(envelope.dek(), body)?;
-        Layout::of_trailer(envelope, &trailer, &footer)
+        Layout::of_tail(envelope, &open_tail(envelope.dek(), body)?)
     } else {
         Layout::simple(envelope, body.len() as u64)
     }
@@ -316,7 +324,6 @@ pub fn recover(kek: &Kek, tenant: &str, body: &[u8]) -> Result<Vec<u8>, Refusal>
     let tail = &body[body.len() - footer.tail_len() as usize..];
     let (_, record) = footer.record(tail).ok_or(Refusal::Key)?;
     let dek = kek.open_record(1, tenant, &record).map_err(|_| Refusal::Key)?;
-    let (footer, trailer) = trailer(&dek, body)?;
-    let layout = Layout::recovered(&trailer, &footer)?;
-    Ok(drain(BodyReader::whole(Arc::new(dek), layout, &footer)?, body)?)
+    let layout = Layout::recovered(&open_tail(&dek, body)?)?;
+    Ok(drain(BodyReader::whole(Arc::new(dek), layout)?, body)?)
 }

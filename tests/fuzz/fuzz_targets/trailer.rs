@@ -22,11 +22,12 @@ fuzz_target!(|data: &[u8]| {
     let mut tail = forge::ForgedTail::new(trailer.to_vec(), &record).seal(&dek, total);
     if let Some(last) = tail.last_chunk::<32>()
         && let Ok(footer) = Footer::parse(last, total)
-        && let Ok(trailer) = footer.open(&dek, &mut tail)
+        && let Ok(opened) = footer.open(&dek, &mut tail)
     {
+        let trailer = opened.trailer();
         assert_eq!(trailer.plaintext_len(), p);
         assert_eq!(trailer.entries().iter().map(|entry| entry.p).sum::<u64>(), p);
-        if let Ok(layout) = Layout::recovered(&trailer, &footer) {
+        if let Ok(layout) = Layout::recovered(&opened) {
             assert_eq!(layout.total(), total);
             assert!(layout.segments_end() + footer.tail_len() <= total);
         }
