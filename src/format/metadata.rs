@@ -15,9 +15,9 @@ const USER: u8 = 0x10;
 const CHECKSUM: u8 = 0x20;
 const CONTENT_MD5: u8 = 0x21;
 const WRITTEN_AT: u8 = 0x22;
-const TRUE_LENGTH: u8 = 0x23;
 const CREATE_TAG: u8 = 0x30;
 const DECLARED_CHECKSUM: u8 = 0x31;
+// 0x23 is reserved for the true length of a padded object: unknown here, and so refused.
 /// From here on, what is not known is ignored.
 const FIRST_IGNORABLE: u8 = 0x80;
 
@@ -270,7 +270,6 @@ fn check_field(tag: u8, value: &[u8], place: Place) -> Result<(), &'static str> 
         CHECKSUM => Checksum::parse(value).map(drop).ok_or("the checksum is malformed"),
         CONTENT_MD5 => length(16),
         WRITTEN_AT => length(8),
-        TRUE_LENGTH => Err("a true length stands in an object that is not padded"),
         CREATE_TAG | DECLARED_CHECKSUM if place == Place::Object => Err("a field of upload states stands in an object"),
         CREATE_TAG => length(32),
         DECLARED_CHECKSUM => match *value {

@@ -396,11 +396,15 @@ mod tests {
     const P: u64 = CHUNK_LEN as u64 + 3;
 
     fn object() -> (Arc<Envelope>, Vec<u8>) {
+        object_of(HeaderBody::Simple { salt: [7; 24], p: P })
+    }
+
+    /// An envelope for `body`, and a body of P bytes.
+    fn object_of(body: HeaderBody) -> (Arc<Envelope>, Vec<u8>) {
         let dek = || DataKey::new(Secret::from_bytes([2; 32]));
         let key = ObjectKey::new(*b"k").unwrap();
         let context = Context::object(&Address { tenant: "t".parse().unwrap(), bucket: "b".parse().unwrap(), key });
         let kek = Kek::new(KekId::from_bytes([4; 16]), WrapAlg::Local, Secret::from_bytes([1; 32])).unwrap();
-        let body = HeaderBody::Simple { salt: [7; 24], p: P };
         let draft = Draft {
             body,
             hdr_nonce: Fresh::danger_from_bytes([3; 24]),
@@ -502,6 +506,39 @@ mod tests {
         assert_eq!(reader.wants(), None);
         assert!(reader.finish().is_ok());
         assert!(BodyReader::simple(envelope, body.len() as u64 - 1).is_err());
+    }
+
+    #[test]
+    fn much_padding_is_read_in_pieces_and_the_longest_tail_is_left() {
+        assert_eq!(MAX_PIECE_LEN, 131_318);
+        // 3 GiB: 768 × 256 bytes are reserved. The chunks are passed over: what stands behind them is at stake here.
+        let p = 3 << 30;
+        let total = geometry::object_len(p).unwrap();
+        let (envelope, _) = object_of(HeaderBody::Simple { salt: [7; 24], p });
+        let segments_end = geometry::segment_len(p).unwrap();
+        for (known, expected_end) in [(true, total - 300), (false, total - MAX_PIECE_LEN as u64)] {
+            let mut reader = BodyReader::simple(Arc::clone(&envelope), total).unwrap();
+            if known {
+                reader.goal = Goal::Whole(WholeTail::Opened { tail_start: total - 300 });
+            }
+            reader.padding(segments_end);
+            reader.want = reader.next_want().unwrap();
+            let mut at = segments_end;
+            let mut pieces = 0;
+            while let (Some(want), Step::Padding { .. }) = (reader.wants(), reader.step) {
+                assert_eq!(want.offset, at);
+                assert!(want.len > 0 && want.len <= SEALED_CHUNK_LEN);
+                at += want.len as u64;
+                pieces += 1;
+                let mut zeros = vec![0; want.len];
+                assert!(matches!(reader.accept(&mut zeros), Ok(Opened::Nothing)));
+            }
+            assert_eq!(at, expected_end);
+            assert!(pieces > 0);
+            let tail = Want { offset: expected_end, len: MAX_PIECE_LEN };
+            assert_eq!(reader.wants(), (!known).then_some(tail));
+            assert_eq!(reader.finish().is_ok(), known);
+        }
     }
 
     #[test]
