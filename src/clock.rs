@@ -150,9 +150,16 @@ mod tests {
         }
         let date = |year, month, day| Timestamp::from_civil(Civil { year, month, day, hour: 0, minute: 0, second: 0 });
         assert_eq!(date(2013, 5, 24).map(Timestamp::weekday), Some(5));
-        for (year, month, day) in
-            [(1969, 12, 31), (10_000, 1, 1), (2023, 2, 29), (2100, 2, 29), (2024, 4, 31), (2024, 13, 1), (2024, 0, 1), (2024, 1, 0)]
-        {
+        for (year, month, day) in [
+            (1969, 12, 31),
+            (10_000, 1, 1),
+            (2023, 2, 29),
+            (2100, 2, 29),
+            (2024, 4, 31),
+            (2024, 13, 1),
+            (2024, 0, 1),
+            (2024, 1, 0),
+        ] {
             assert_eq!(date(year, month, day), None);
         }
         assert!(date(2024, 2, 29).is_some());

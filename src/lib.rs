@@ -21,3 +21,4 @@ pub mod digest;
 pub mod format;
 pub mod object;
 pub mod secret;
+pub mod sigv4;
