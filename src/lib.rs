@@ -20,5 +20,6 @@ pub mod crypto;
 pub mod digest;
 pub mod format;
 pub mod object;
+pub mod s3;
 pub mod secret;
 pub mod sigv4;
