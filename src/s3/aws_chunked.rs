@@ -277,7 +277,12 @@ impl Decoder {
                     if !complete {
                         continue;
                     }
-                    let line = std::mem::take(&mut self.line);
+                    let mut line = std::mem::take(&mut self.line);
+                    // AWS's documentation shows fields that end in LF CRLF, and clients exist that follow it; any other
+                    // control character is refused
+                    if line.len() > 1 && line.last() == Some(&b'\n') {
+                        line.pop();
+                    }
                     if line.is_empty() {
                         self.end_trailer()?;
                         self.state = State::End;
@@ -390,16 +395,10 @@ impl Decoder {
 
 /// Moves bytes up to CRLF into `line`: how many were taken, and whether the line is complete (then without its CRLF).
 /// `None` if it is longer than `max`.
-///
-/// AWS's documentation shows trailing fields that end in LF CRLF, and clients exist that follow it: one LF before the CRLF
-/// is dropped. No other CR or LF stands in a line, for the bytes in between would be refused as size or value.
 fn take_line(line: &mut Vec<u8>, input: &[u8], max: usize) -> Option<(usize, bool)> {
     for (index, byte) in input.iter().enumerate() {
         if *byte == b'\n' && line.last() == Some(&b'\r') {
             line.pop();
-            if line.len() > 1 && line.last() == Some(&b'\n') {
-                line.pop();
-            }
             return Some((index + 1, true));
         }
         if line.len() > max {
@@ -459,7 +458,7 @@ mod tests {
         let mut canonical = String::new();
         for (name, value) in trailer {
             out.extend_from_slice(format!("{name}:{value}\r\n").as_bytes());
-            canonical += &format!("{name}:{value}\n");
+            canonical.extend([name, ":", value, "\n"]);
         }
         if mode == Mode::SignedTrailer {
             let signature = hex(&chain.sign_trailer(canonical.as_bytes()));
@@ -556,7 +555,9 @@ mod tests {
                     changed[at] ^= change;
                     let verdict = run(decoder(mode, 10, &names), &changed, 64);
                     // the names of trailing fields have no case; nothing else may change unnoticed
-                    let is_name = changed.to_ascii_lowercase() == body && change == 0x20;
+                    let line = body[..at].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+                    let is_name =
+                        body[line..=at].starts_with(b"x") && !body[line..=at].contains(&b':') && change == 0x20;
                     assert!(verdict.is_err() || is_name, "byte {at} ^ {change}");
                 }
             }
@@ -589,7 +590,8 @@ mod tests {
             "1;a=b\r\na\r\n",
             "1;\r\na\r\n",
             "00000000000000001\r\na\r\n",
-            "1\na\n",
+            "1\na\r\n",
+            "1\n\r\na\r\n",
             "1\r\nab\r\n",
             "1\r\na\n\r\n",
             "1\r\na0\r\n\r\n",

@@ -417,10 +417,10 @@ mod tests {
         let mut verifier =
             BodyVerifier::new(declared(&[], ContentSha256::Unsigned).unwrap(), true, Some(ChecksumAlgorithm::Md5));
         verifier.update(BODY);
-        let verified = verifier.finish(None).unwrap();
+        let body = verifier.finish(None).unwrap();
         let md5 = checksum(ChecksumAlgorithm::Md5, BODY);
-        assert_eq!(verified.md5.map(|m| m.to_vec()), Some(md5.as_bytes().to_vec()));
-        assert_eq!(verified.extra, Some(md5));
+        assert_eq!(body.md5.map(|m| m.to_vec()), Some(md5.as_bytes().to_vec()));
+        assert_eq!(body.extra, Some(md5));
     }
 
     #[test]

@@ -477,7 +477,7 @@ impl Parameters<'_> {
     fn number(&self, name: &'static str) -> Result<Option<u32>, S3Error> {
         let Some(text) = self.filled(name)? else { return Ok(None) };
         let digits = text.bytes().all(|b| b.is_ascii_digit());
-        let number = text.parse::<u32>().ok().filter(|n| digits && *n <= i32::MAX as u32);
+        let number = text.parse::<u32>().ok().filter(|n| digits && i32::try_from(*n).is_ok());
         number.map(Some).ok_or(S3Error::argument(name, "Provided parameter is not an integer or not within its range"))
     }
 
@@ -791,6 +791,205 @@ impl Operation {
             | Self::CompleteMultipartUpload(upload)
             | Self::AbortMultipartUpload(upload)
             | Self::ListParts { upload, .. } => Some(&upload.object.bucket),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(method: &str, path: &str, query: &str, fields: &[HeaderField<'_>]) -> Result<Operation, (u16, ErrorCode)> {
+        let go = || {
+            let target = Target::parse("host", path, &["unused.example"])?;
+            let query = Query::parse(query)?;
+            let headers = effective_headers(Headers::new(fields), &query)?;
+            Operation::parse(method, target, &query, Headers::new(&headers))
+        };
+        go().map_err(|e: S3Error| (e.status(), e.code()))
+    }
+
+    fn name(method: &str, path: &str, query: &str, fields: &[HeaderField<'_>]) -> &'static str {
+        parse(method, path, query, fields).map_or("refused", |operation| operation.name())
+    }
+
+    const COPY: HeaderField<'_> = ("x-amz-copy-source", b"/src/a%20b?versionId=v1");
+
+    #[test]
+    fn every_operation_is_recognised() {
+        for (method, path, query, expected) in [
+            ("GET", "/", "", "ListBuckets"),
+            ("GET", "/", "x-id=ListBuckets", "ListBuckets"),
+            ("PUT", "/bkt", "", "CreateBucket"),
+            ("DELETE", "/bkt/", "", "DeleteBucket"),
+            ("HEAD", "/bkt", "", "HeadBucket"),
+            ("GET", "/bkt", "location", "GetBucketLocation"),
+            ("GET", "/bkt", "", "ListObjects"),
+            ("GET", "/bkt", "prefix=a&delimiter=/&max-keys=2&marker=b&encoding-type=url", "ListObjects"),
+            ("GET", "/bkt", "list-type=2&start-after=a&continuation-token=t&fetch-owner=true", "ListObjectsV2"),
+            ("GET", "/bkt", "uploads&key-marker=a&upload-id-marker=b&max-uploads=1", "ListMultipartUploads"),
+            ("POST", "/bkt", "delete", "DeleteObjects"),
+            ("GET", "/bkt/k", "", "GetObject"),
+            ("GET", "/bkt/k", "versionId=v&response-content-type=a/b", "GetObject"),
+            ("HEAD", "/bkt/k", "partNumber=3", "HeadObject"),
+            ("PUT", "/bkt/k", "x-id=PutObject", "PutObject"),
+            ("DELETE", "/bkt/k", "versionId=null", "DeleteObject"),
+            ("POST", "/bkt/k", "uploads=", "CreateMultipartUpload"),
+            ("PUT", "/bkt/k", "partNumber=1&uploadId=u", "UploadPart"),
+            ("POST", "/bkt/k", "uploadId=u", "CompleteMultipartUpload"),
+            ("DELETE", "/bkt/k", "uploadId=u", "AbortMultipartUpload"),
+            ("GET", "/bkt/k", "uploadId=u&max-parts=5&part-number-marker=2", "ListParts"),
+            ("GET", "/bkt/k", "acl", "GetObjectAcl"),
+            ("PUT", "/bkt", "versioning", "PutBucketVersioning"),
+            ("POST", "/bkt/k", "select&select-type=2", "SelectObjectContent"),
+            ("PUT", "/bkt/k", "renameObject", "RenameObject"),
+            ("GET", "/bkt", "versions", "ListObjectVersions"),
+            ("OPTIONS", "/bkt/k", "", "OptionsObject"),
+        ] {
+            assert_eq!(name(method, path, query, &[]), expected, "{method} {path} {query}");
+        }
+        assert_eq!(name("PUT", "/bkt/k", "", &[COPY]), "CopyObject");
+        assert_eq!(name("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[COPY]), "UploadPartCopy");
+        assert_eq!(name("POST", "/bkt", "", &[("content-type", b"multipart/form-data; boundary=x")]), "PostObject");
+        assert!(matches!(parse("GET", "/bkt", "acl", &[]), Ok(Operation::NotImplemented { name: "GetBucketAcl" })));
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_implemented() {
+        let refused = Some((501, ErrorCode::NotImplemented));
+        for (method, path, query) in [
+            ("GET", "/bkt/k", "newFeature"),
+            ("PUT", "/bkt/k", "newFeature=1"),
+            ("GET", "/bkt", "prefix=a&Prefix=b"),
+            ("PUT", "/bkt/k", "versionId=v"),
+            ("DELETE", "/bkt", "x"),
+            ("GET", "/", "y"),
+            ("GET", "/bkt/k", "x-amz-new=1"),
+            ("PUT", "/bkt/k", "X-Amz-Write-Offset-Bytes=1"),
+        ] {
+            assert_eq!(parse(method, path, query, &[]).err(), refused, "{method} {path} {query}");
+        }
+        for header in [
+            "x-amz-write-offset-bytes",
+            "X-Amz-Server-Side-Encryption-Customer-Key",
+            "x-amz-server-side-encryption-context",
+            "x-amz-website-redirect-location",
+            "x-amz-security-token",
+            "x-amz-rename-source",
+            "x-amz-anything-new",
+            "x-amz-checksum-crc16",
+            "x-amz-meta-",
+            "x-amz-",
+        ] {
+            assert_eq!(
+                parse("PUT", "/bkt/k", "", &[(header, b"1")]).err(),
+                Some((501, ErrorCode::NotImplemented)),
+                "{header}"
+            );
+        }
+        for (header, _) in AMZ_HEADERS {
+            assert!(amz_header_use(&header.to_uppercase()).is_some());
+        }
+    }
+
+    #[test]
+    fn presigned_urls_may_carry_headers_in_their_query() {
+        let query = Query::parse("X-Amz-Algorithm=a&X-Amz-Signature=s&x-amz-acl=private&X-Amz-Meta-A=b").unwrap();
+        let headers = effective_headers(Headers::new(&[("host", b"h")]), &query).unwrap();
+        assert_eq!(Headers::new(&headers).one("x-amz-acl"), Ok(Some(&b"private"[..])));
+        assert_eq!(Headers::new(&headers).one("x-amz-meta-a"), Ok(Some(&b"b"[..])));
+        assert!(!Headers::new(&headers).has("x-amz-signature"));
+        let twice = effective_headers(Headers::new(&[("x-amz-acl", b"p")]), &query);
+        assert_eq!(twice.err().map(|e| e.code()), Some(ErrorCode::InvalidRequest));
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for (method, path, query, code) in [
+            ("PUT", "/bkt/k", "partNumber=0&uploadId=u", ErrorCode::InvalidArgument),
+            ("PUT", "/bkt/k", "partNumber=10001&uploadId=u", ErrorCode::InvalidArgument),
+            ("PUT", "/bkt/k", "partNumber=x&uploadId=u", ErrorCode::InvalidArgument),
+            ("PUT", "/bkt/k", "partNumber=1", ErrorCode::InvalidArgument),
+            ("PUT", "/bkt/k", "uploadId=u", ErrorCode::InvalidArgument),
+            ("PUT", "/bkt/k", "partNumber=1&uploadId=", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "max-keys=-1", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "max-keys=99999999999", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "list-type=3", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "encoding-type=utf", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "prefix=%ff", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "prefix=a&prefix=b", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "list-type=2&continuation-token=", ErrorCode::InvalidArgument),
+            ("GET", "/bkt/k", "versionId=", ErrorCode::InvalidArgument),
+            ("GET", "/bkt/k", "response-content-type=a%0d%0ab", ErrorCode::InvalidArgument),
+            ("POST", "/bkt/k", "", ErrorCode::MethodNotAllowed),
+            ("POST", "/bkt", "", ErrorCode::MethodNotAllowed),
+            ("PATCH", "/bkt/k", "", ErrorCode::MethodNotAllowed),
+            ("get", "/bkt/k", "", ErrorCode::MethodNotAllowed),
+            ("PUT", "/", "", ErrorCode::MethodNotAllowed),
+        ] {
+            assert_eq!(
+                parse(method, path, query, &[]).map(|_| ()).map_err(|(_, code)| code),
+                Err(code),
+                "{method} {path} {query}"
+            );
+        }
+        let both = parse("GET", "/bkt/k", "partNumber=1", &[("range", b"bytes=0-1")]);
+        assert_eq!(both.err(), Some((400, ErrorCode::InvalidRequest)));
+        assert!(matches!(
+            parse("GET", "/bkt", "max-keys=5000", &[]),
+            Ok(Operation::ListObjects { listing: Listing { max: 1000, .. }, .. })
+        ));
+    }
+
+    #[test]
+    fn copy_sources_are_decoded_once() {
+        let source = CopySource::parse(COPY.1).map_err(|e| e.code()).ok().unwrap();
+        assert_eq!(source.object.bucket.as_str(), "src");
+        assert_eq!(source.object.key.as_bytes(), b"a b");
+        assert_eq!(source.version_id.as_deref(), Some("v1"));
+        let key = |text: &str| CopySource::parse(text.as_bytes()).ok().map(|s| s.object.key.as_bytes().to_vec());
+        assert_eq!(key("src/a%252Fb"), Some(b"a%2Fb".to_vec()));
+        assert_eq!(key("src/../other/x"), Some(b"../other/x".to_vec()));
+        assert_eq!(key("src//x"), Some(b"/x".to_vec()));
+        assert_eq!(key("src/a+b%2B"), Some(b"a b+".to_vec()));
+        assert_eq!(key("src%2Fkey"), Some(b"key".to_vec()));
+        for bad in [
+            "",
+            "src",
+            "src/",
+            "/",
+            "//src/k",
+            "../k",
+            "src/%",
+            "src/k?x=1",
+            "src/k?versionId=",
+            "src/k?versionId=a&b",
+            "src/%ff",
+            "arn:aws:s3:::src/k",
+            "src/a b",
+        ] {
+            assert!(CopySource::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_operation_names_its_bucket() {
+        let operation = parse("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[COPY]).ok().unwrap();
+        assert_eq!(operation.bucket().map(BucketName::as_str), Some("bkt"));
+        assert!(parse("GET", "/", "", &[]).is_ok_and(|operation| operation.bucket().is_none()));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_requests_never_panic(
+            method in "GET|HEAD|PUT|POST|DELETE|OPTIONS|X",
+            path in "/.{0,40}",
+            query in "(acl|uploads|uploadId|partNumber|list-type|x-amz-|&|=|%|[a-z0-9]){0,12}",
+            value in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let _ = parse(&method, &path, &query, &[("x-amz-copy-source", &value), ("range", &value)]);
         }
     }
 }

@@ -1320,3 +1320,252 @@ pub fn parse_location(body: &[u8]) -> Result<String, XmlError> {
         region => region.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::digest::checksum;
+
+    const T: Timestamp = Timestamp::from_unix_millis(1_369_353_600_123);
+
+    fn code<V>(result: Result<V, S3Error>) -> Option<ErrorCode> {
+        result.err().map(|error| error.code())
+    }
+
+    #[test]
+    fn complete_multipart_upload_is_read() {
+        let body = "<?xml version=\"1.0\"?>\n<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\n\
+                    <Part><PartNumber>1</PartNumber><ETag>\"a-S\"</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>\
+                    <Part><ETag>&quot;b&quot;</ETag><PartNumber> 3 </PartNumber></Part></CompleteMultipartUpload>";
+        let parts = parse_complete_multipart_upload(body.as_bytes()).ok().unwrap();
+        assert_eq!(parts.iter().map(|p| (p.number.get(), p.etag.as_str())).collect::<Vec<_>>(), [(1, "a-S"), (3, "b")]);
+        assert!(parts[0].checksum.is_some() && parts[1].checksum.is_none());
+        let again = parse_complete_multipart_upload(complete_multipart_upload_xml(&parts).as_bytes());
+        assert!(again.is_ok_and(|again| again == parts));
+    }
+
+    #[test]
+    fn ten_thousand_parts_fit_and_no_more() {
+        let body = |count: u32| {
+            let part = |n| format!("<Part><PartNumber>{n}</PartNumber><ETag>\"{}\"</ETag></Part>", "e".repeat(101));
+            let parts: String = (1..=count).map(part).collect();
+            format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>")
+        };
+        assert!(parse_complete_multipart_upload(body(10_000).as_bytes()).is_ok_and(|parts| parts.len() == 10_000));
+        assert_eq!(code(parse_complete_multipart_upload(body(10_001).as_bytes())), Some(ErrorCode::InvalidArgument));
+    }
+
+    #[test]
+    fn malformed_documents_are_refused() {
+        let wrap = |inner: &str| format!("<CompleteMultipartUpload>{inner}</CompleteMultipartUpload>");
+        let part = "<Part><PartNumber>1</PartNumber><ETag>a</ETag></Part>";
+        for body in [
+            String::new(),
+            "x".into(),
+            "<a".into(),
+            "<CompleteMultipartUpload>".into(),
+            "<Other/>".into(),
+            wrap(""),
+            wrap("<Part><PartNumber>1</PartNumber></Part>"),
+            wrap("<Part><ETag>a</ETag></Part>"),
+            wrap("<Part><PartNumber>1</PartNumber><PartNumber>2</PartNumber><ETag>a</ETag></Part>"),
+            wrap("<Part><PartNumber>+1</PartNumber><ETag>a</ETag></Part>"),
+            wrap("<Part><PartNumber>1</PartNumber><ETag>a</ETag><New/></Part>"),
+            wrap("<Part><PartNumber>1</PartNumber><ETag>&unknown;</ETag></Part>"),
+            wrap("<Part><PartNumber>1</PartNumber><ETag>&#xD800;</ETag></Part>"),
+            wrap("<Part><PartNumber>1</PartNumber><ETag>a</ETag><ChecksumCRC32>x</ChecksumCRC32></Part>"),
+            format!("<!DOCTYPE a [<!ENTITY b \"c\">]>{}", wrap(part)),
+            format!("<?xml-stylesheet href=\"a\"?>{}", wrap(part)),
+            format!("{}{}", wrap(part), wrap(part)),
+            format!("{}x", wrap(part)),
+            wrap(&"<Part>".repeat(1000)),
+            wrap(&format!("<Part>{}</Part>", "<a>".repeat(10))),
+            wrap(&"<Part/>".repeat(70_000)),
+        ] {
+            let shown = &body[..body.len().min(80)];
+            assert_eq!(
+                code(parse_complete_multipart_upload(body.as_bytes())),
+                Some(ErrorCode::MalformedXML),
+                "{shown}"
+            );
+        }
+        assert_eq!(code(parse_complete_multipart_upload(&vec![b' '; 5 << 20])), Some(ErrorCode::MalformedXML));
+        assert_eq!(code(parse_complete_multipart_upload(b"<a>\xff</a>")), Some(ErrorCode::MalformedXML));
+        let twice = wrap(&format!("{part}{part}"));
+        assert_eq!(code(parse_complete_multipart_upload(twice.as_bytes())), Some(ErrorCode::InvalidPartOrder));
+    }
+
+    #[test]
+    fn delete_is_read_exactly() {
+        let body = "<Delete><Object><Key> a&amp;b&#x1;\u{fc}</Key></Object><Object><Key>c</Key><VersionId>v</VersionId></Object>\
+                    <Quiet>true</Quiet></Delete>";
+        let delete = DeleteRequest::parse(body.as_bytes()).ok().unwrap();
+        assert!(delete.quiet);
+        assert_eq!(delete.objects[0].key.as_bytes(), " a&b\u{1}\u{fc}".as_bytes());
+        assert_eq!(delete.objects[1].version_id.as_deref(), Some("v"));
+        assert!(DeleteRequest::parse(delete.to_xml().as_bytes()).is_ok_and(|again| again == delete));
+        let many = |n: usize| format!("<Delete>{}</Delete>", "<Object><Key>k</Key></Object>".repeat(n));
+        assert!(DeleteRequest::parse(many(1000).as_bytes()).is_ok());
+        assert_eq!(code(DeleteRequest::parse(many(1001).as_bytes())), Some(ErrorCode::MalformedXML));
+        assert_eq!(code(DeleteRequest::parse(many(0).as_bytes())), Some(ErrorCode::MalformedXML));
+        let long = format!("<Delete><Object><Key>{}</Key></Object></Delete>", "k".repeat(1025));
+        assert_eq!(code(DeleteRequest::parse(long.as_bytes())), Some(ErrorCode::KeyTooLongError));
+        let condition = "<Delete><Object><Key>k</Key><ETag>e</ETag></Object></Delete>";
+        assert_eq!(code(DeleteRequest::parse(condition.as_bytes())), Some(ErrorCode::NotImplemented));
+        assert_eq!(
+            code(DeleteRequest::parse(b"<Delete><Object><Key/></Object></Delete>")),
+            Some(ErrorCode::MalformedXML)
+        );
+    }
+
+    #[test]
+    fn create_bucket_knows_the_location_only() {
+        assert_eq!(parse_create_bucket(b"").ok(), Some(None));
+        assert_eq!(parse_create_bucket(create_bucket_xml("eu-1").as_bytes()).ok(), Some(Some("eu-1".into())));
+        let tags = b"<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>";
+        assert_eq!(code(parse_create_bucket(tags)), Some(ErrorCode::NotImplemented));
+        assert_eq!(code(parse_create_bucket(b"<Other/>")), Some(ErrorCode::MalformedXML));
+    }
+
+    #[test]
+    fn a_200_may_hold_an_error() {
+        let body = b"\n\n<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InternalError</Code><Message>m</Message></Error>";
+        // a blank before the declaration is how S3 keeps the connection alive
+        let answer = CompleteMultipartUploadResult::parse(body.trim_ascii_start()).ok().unwrap();
+        assert!(matches!(answer, Answer::Failed(error) if error.code == "InternalError"));
+        assert!(CopyResult::parse(b"<Error><Code>SlowDown</Code></Error>", CopyKind::Part).is_ok());
+        assert!(CopyResult::parse(b"<CopyPartResult/>", CopyKind::Object).is_err());
+        assert!(CompleteMultipartUploadResult::parse(b"<html/>").is_err());
+    }
+
+    #[test]
+    fn times_run_both_ways() {
+        assert_eq!(format_time(T), "2013-05-24T00:00:00.123Z");
+        for good in ["2013-05-24T00:00:00.123Z", "2013-05-24T00:00:00.123456789Z", "2013-05-24T00:00:00.123+00:00"] {
+            assert_eq!(parse_time(good), Some(T));
+        }
+        assert_eq!(parse_time("2013-05-24T00:00:00Z").map(Timestamp::unix_millis), Some(1_369_353_600_000));
+        for bad in ["", "2013-05-24", "2013-05-24T00:00:00", "2013-05-24T00:00:00.Z", "2013-05-24T00:00:00é", "é"] {
+            assert_eq!(parse_time(bad), None);
+        }
+    }
+
+    #[test]
+    fn locations_run_both_ways() {
+        for region in ["us-east-1", "eu-central-1", "a<b"] {
+            assert_eq!(parse_location(location_xml(region).as_bytes()), Ok(region.to_owned()));
+        }
+        assert_eq!(parse_location(b"<LocationConstraint>EU</LocationConstraint>"), Ok("eu-west-1".into()));
+    }
+
+    fn owner() -> Owner {
+        Owner { id: "id".into(), display_name: Some("n".into()) }
+    }
+
+    #[test]
+    fn answers_without_names_run_both_ways() {
+        let buckets = ListAllMyBucketsResult {
+            owner: Some(owner()),
+            buckets: vec![ListedBucket { name: "bkt".into(), created: T }],
+            continuation_token: Some("t".into()),
+            prefix: None,
+        };
+        assert_eq!(ListAllMyBucketsResult::parse(buckets.to_xml().as_bytes()), Ok(buckets));
+        for kind in [CopyKind::Object, CopyKind::Part] {
+            let copy = CopyResult {
+                etag: "\"e\"".into(),
+                last_modified: T,
+                checksums: vec![checksum(ChecksumAlgorithm::Crc32, b"x")],
+            };
+            assert_eq!(CopyResult::parse(copy.to_xml(kind).as_bytes(), kind), Ok(Answer::Done(copy)));
+        }
+        let error = S3Error::from(ErrorCode::NoSuchKey).to_xml("r", "h");
+        let read = ErrorAnswer::parse(error.as_bytes()).unwrap();
+        assert_eq!((read.code.as_str(), read.request_id.as_deref()), ("NoSuchKey", Some("r")));
+    }
+
+    proptest! {
+        #[test]
+        fn lists_run_both_ways(
+            keys in proptest::collection::vec(any::<String>(), 0..5),
+            prefix in any::<String>(),
+            delimiter in proptest::option::of(".+"),
+            next in proptest::option::of(".+"),
+            url in any::<bool>(),
+            v2 in any::<bool>(),
+        ) {
+            let encoding = if url { KeyEncoding::Url } else { KeyEncoding::Text };
+            let page = if v2 {
+                Page::V2 {
+                    key_count: 2 * keys.len() as u32,
+                    continuation_token: next.clone(),
+                    next_continuation_token: next.clone(),
+                    start_after: next.clone(),
+                }
+            } else {
+                Page::V1 { marker: prefix.clone(), next_marker: next.clone() }
+            };
+            let object = |key: &String| ListedObject {
+                key: key.clone(), last_modified: T, etag: "\"e-0\"".into(), size: u64::MAX,
+                storage_class: Some("STANDARD".into()), owner: Some(owner()),
+            };
+            let list = ListBucketResult {
+                name: "bkt".into(), prefix: prefix.clone(), delimiter: delimiter.clone(), max_keys: 1000,
+                is_truncated: next.is_some(), encoding, page, contents: keys.iter().map(object).collect(),
+                common_prefixes: keys.clone(),
+            };
+            let read = ListBucketResult::parse(list.to_xml().as_bytes(), v2);
+            prop_assert!(read.is_ok_and(|read| read == list));
+            let upload = |key: &String| ListedUpload {
+                key: key.clone(), upload_id: key.clone(), initiated: T, initiator: Some(owner()), owner: None,
+                storage_class: None, checksum: Some((ChecksumAlgorithm::Crc32, ChecksumType::Composite)),
+            };
+            let uploads = ListMultipartUploadsResult {
+                bucket: "bkt".into(), prefix: prefix.clone(), delimiter: delimiter.clone(), key_marker: prefix.clone(),
+                upload_id_marker: prefix.clone(), next_key_marker: next.clone(), next_upload_id_marker: next.clone(),
+                max_uploads: 7, is_truncated: true, encoding, uploads: keys.iter().map(upload).collect(),
+                common_prefixes: keys.clone(),
+            };
+            let read = ListMultipartUploadsResult::parse(uploads.to_xml().as_bytes());
+            prop_assert!(read.is_ok_and(|read| read == uploads));
+        }
+
+        #[test]
+        fn answers_with_names_run_both_ways(key in any::<String>(), id in ".+") {
+            let parts = ListPartsResult {
+                bucket: "bkt".into(), key: key.clone(), upload_id: id.clone(), part_number_marker: 0,
+                next_part_number_marker: Some(2), max_parts: 1000, is_truncated: false, initiator: Some(owner()), owner: Some(owner()),
+                storage_class: None, checksum: Some((ChecksumAlgorithm::Sha256, ChecksumType::Composite)),
+                parts: vec![ListedPart {
+                    number: PartNumber::new(2).unwrap(), last_modified: T, etag: "\"e\"".into(), size: 5,
+                    checksums: vec![checksum(ChecksumAlgorithm::Sha256, b"x")],
+                }],
+            };
+            prop_assert!(ListPartsResult::parse(parts.to_xml().as_bytes()).is_ok_and(|read| read == parts));
+            let begun = InitiateMultipartUploadResult { bucket: "bkt".into(), key: key.clone(), upload_id: id.clone() };
+            prop_assert!(InitiateMultipartUploadResult::parse(begun.to_xml().as_bytes()).is_ok_and(|read| read == begun));
+            let done = CompleteMultipartUploadResult {
+                location: id.clone(), bucket: "bkt".into(), key: key.clone(), etag: "\"e\"".into(),
+                checksum: Some((ChecksumAlgorithm::Crc32, ChecksumType::Composite, "AAAAAA==-3".into())),
+            };
+            let read = CompleteMultipartUploadResult::parse(done.to_xml().as_bytes());
+            prop_assert!(read.is_ok_and(|read| matches!(read, Answer::Done(read) if read == done)));
+            let deleted = DeleteResult {
+                deleted: vec![DeletedObject {
+                    key: key.clone(), version_id: Some(id.clone()), delete_marker: true, delete_marker_version_id: Some(id.clone()),
+                }],
+                errors: vec![DeleteFailure { key, version_id: None, code: "AccessDenied".into(), message: id }],
+            };
+            prop_assert!(DeleteResult::parse(deleted.to_xml().as_bytes()).is_ok_and(|read| read == deleted));
+        }
+
+        #[test]
+        fn hostile_documents_never_panic(body in proptest::collection::vec(any::<u8>(), 0..200), markup in "[<>/&;#x?!\\[\\]a-c\" ]{0,80}") {
+            let _ = parse_complete_multipart_upload(&body);
+            let _ = DeleteRequest::parse(markup.as_bytes());
+            let _ = ListBucketResult::parse(format!("<ListBucketResult>{markup}</ListBucketResult>").as_bytes(), true);
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::scope::CredentialScope;
 use crate::digest::{HmacSha256, SHA256_LEN};
 use crate::secret::Secret;
 
-/// HMAC(HMAC(HMAC(HMAC("AWS4" ‖ secret, date), region), "s3"), "aws4_request").
+/// `HMAC(HMAC(HMAC(HMAC("AWS4" ‖ secret, date), region), "s3"), "aws4_request")`.
 ///
 /// Good for one scope, so it can be kept for a day instead of the secret's being used for each request. Cloning it
 /// makes another handle on the same memory, which is erased when the last one goes. It has no `Debug`.

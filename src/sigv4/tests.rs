@@ -253,7 +253,7 @@ fn a_presigned_url_has_each_parameter_once() {
         let gone = Made::presigned().replaced(&format!("X-Amz-{name}="), &format!("other-{name}="));
         assert!(matches!(gone.verdict(), Err(AuthError::Query(_))), "{name}");
         let mut twice = Made::presigned();
-        twice.query += &format!("&X-Amz-{name}=1");
+        twice.query.extend(["&X-Amz-", name, "=1"]);
         assert!(matches!(twice.verdict(), Err(AuthError::Query(_))), "{name}");
     }
     let extra = Made { query: Made::presigned().query + "&versionId=1", ..Made::presigned() };
@@ -433,7 +433,7 @@ proptest! {
         let fields: [HeaderField<'_>; 2] = [("host", b"h"), ("authorization", value.as_bytes())];
         let request = RequestView { method: "GET", path: "/", query: "", headers: Headers::new(&fields) };
         let _ = Authentication::of(&request, &Query::default(), "r", NOW);
-        let presigned = format!("X-Amz-Algorithm={}&{}", value, query);
+        let presigned = format!("X-Amz-Algorithm={value}&{query}");
         if let Ok(parsed) = Query::parse(&presigned) {
             let request = RequestView { query: &presigned, headers: Headers::new(&fields[..1]), ..request };
             let _ = Authentication::of(&request, &parsed, "r", NOW);
