@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::aws_chunked::Trailer;
 use super::error::{ErrorCode, S3Error};
+use super::metadata::is_aws_chunked;
 use crate::digest::{ChecksumAlgorithm, ChecksumHasher, ChecksumType, ChecksumValue, SHA256_LEN};
 use crate::sigv4::{ContentSha256, Headers};
 
@@ -241,6 +242,23 @@ pub fn multipart_checksum(headers: Headers<'_>) -> Result<Option<(ChecksumAlgori
     Ok(Some((algorithm, over)))
 }
 
+/// The length of the decoded body: `x-amz-decoded-content-length` of an aws-chunked one, else `Content-Length`; neither:
+/// 411. A body that says to be aws-chunked in `Content-Encoding` but not in what was signed would be taken for its own
+/// framing, and is refused.
+pub fn decoded_length(headers: Headers<'_>, payload: ContentSha256) -> Result<u64, S3Error> {
+    if !payload.is_streaming() && is_aws_chunked(headers) {
+        return Err(S3Error::new(
+            ErrorCode::InvalidRequest,
+            "aws-chunked needs an x-amz-content-sha256 of STREAMING-.",
+        ));
+    }
+    let name = if payload.is_streaming() { "x-amz-decoded-content-length" } else { "content-length" };
+    let text = headers.one(name).map_err(|_| invalid(name))?.ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
+    let digits = (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    let text = str::from_utf8(text).ok().filter(|_| digits).ok_or_else(|| invalid(name))?;
+    text.parse().map_err(|_| invalid(name))
+}
+
 /// Hashes a decoded body in one pass and compares it with all that was declared.
 pub struct BodyVerifier {
     declared: Declared,
@@ -410,6 +428,24 @@ mod tests {
         let fields: [HeaderField<'_>; 1] = [("x-amz-trailer", b"x-amz-checksum-crc32")];
         let payload = ContentSha256::StreamingUnsignedTrailer;
         assert_eq!(verdict(&fields, payload, BODY), Err(ErrorCode::MalformedTrailerError));
+    }
+
+    #[test]
+    fn the_decoded_length_is_declared_once() {
+        let of =
+            |fields: &[HeaderField<'_>], payload| decoded_length(Headers::new(fields), payload).map_err(|e| e.code());
+        let (plain, streaming) = (ContentSha256::Unsigned, ContentSha256::StreamingUnsignedTrailer);
+        let (encoded, decoded): (HeaderField<'_>, HeaderField<'_>) =
+            (("content-length", b"100"), ("x-amz-decoded-content-length", b"7"));
+        assert_eq!(of(&[encoded, decoded], plain), Ok(100));
+        assert_eq!(of(&[encoded, decoded], streaming), Ok(7));
+        assert_eq!(of(&[encoded], streaming), Err(ErrorCode::MissingContentLength));
+        assert_eq!(of(&[], plain), Err(ErrorCode::MissingContentLength));
+        assert_eq!(of(&[encoded, ("content-encoding", b"aws-chunked")], plain), Err(ErrorCode::InvalidRequest));
+        for bad in [&b""[..], b"-1", b"+1", b"1.0", b"0x1", b"18446744073709551616", b"1,1"] {
+            assert_eq!(of(&[("content-length", bad)], plain), Err(ErrorCode::InvalidRequest));
+        }
+        assert_eq!(of(&[encoded, encoded], plain), Err(ErrorCode::InvalidRequest));
     }
 
     #[test]

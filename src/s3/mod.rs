@@ -10,6 +10,7 @@ pub mod conditional;
 pub mod error;
 pub mod metadata;
 pub mod operation;
+pub mod post_policy;
 pub mod range;
 pub mod target;
 pub mod xml;

@@ -136,6 +136,10 @@ pub fn effective_headers<'a>(headers: Headers<'a>, query: &'a Query) -> Result<V
                 "A header stands both in the query and in the request.",
             ));
         }
+        // what came in a header cannot hold these; what came in a query can
+        if parameter.value.iter().any(|b| *b < b' ' || *b == 0x7f) {
+            return Err(S3Error::new(ErrorCode::InvalidArgument, "A header in the query holds a control character."));
+        }
         all.push((name, &parameter.value));
     }
     Ok(all)
@@ -903,6 +907,9 @@ mod tests {
         assert!(!Headers::new(&headers).has("x-amz-signature"));
         let twice = effective_headers(Headers::new(&[("x-amz-acl", b"p")]), &query);
         assert_eq!(twice.err().map(|e| e.code()), Some(ErrorCode::InvalidRequest));
+        let injected = Query::parse("x-amz-acl=private%0d%0ax-amz-meta-a:b").unwrap();
+        let injected = effective_headers(Headers::new(&[]), &injected);
+        assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub struct XmlLimits {
 impl XmlLimits {
     /// CreateBucketConfiguration.
     pub const SMALL: Self = Self { bytes: 64 << 10, depth: 5, elements: 500 };
-    /// DeleteObjects: 1000 keys of 1024 bytes, each of up to six as an entity.
+    /// DeleteObjects: 1000 keys of 1024 bytes, with room for their markup. S3's own limit.
     pub const DELETE: Self = Self { bytes: 2 << 20, depth: 4, elements: 8000 };
     /// CompleteMultipartUpload: 10 000 parts.
     pub const COMPLETE: Self = Self { bytes: 4 << 20, depth: 4, elements: 60_000 };
@@ -216,7 +216,7 @@ fn reference(name: &str) -> Result<char, XmlError> {
 }
 
 /// `2006-02-03T16:45:09[.123]Z`.
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
     let number = |from: usize, to: usize| {
         let digits = text.get(from..to)?;
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
