@@ -418,8 +418,10 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::digest::{hex, sha256};
     use crate::secret::Secret;
+    use crate::sigv4::uri::Query;
     use crate::sigv4::{
-        AmzDate, ContentSha256, CredentialScope, Credentials, HeaderField, Headers, RequestView, SigningKey, sign,
+        AmzDate, Authentication, ContentSha256, CredentialScope, Credentials, HeaderField, Headers, RequestView,
+        SigningKey, sign,
     };
 
     fn chain() -> ChunkSignatures {
@@ -527,6 +529,48 @@ mod tests {
                 assert_eq!(verdict.err(), Some(ChunkedError::Junk));
             }
         }
+    }
+
+    #[test]
+    fn the_documented_upload_goes_from_its_header_to_its_last_chunk() {
+        let authorization = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
+                             SignedHeaders=content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;\
+                             x-amz-decoded-content-length;x-amz-storage-class,\
+                             Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+        let fields: [HeaderField<'_>; 8] = [
+            ("host", b"s3.amazonaws.com"),
+            ("x-amz-date", b"20130524T000000Z"),
+            ("x-amz-storage-class", b"REDUCED_REDUNDANCY"),
+            ("authorization", authorization.as_bytes()),
+            ("x-amz-content-sha256", b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+            ("content-encoding", b"aws-chunked"),
+            ("x-amz-decoded-content-length", b"66560"),
+            ("content-length", b"66824"),
+        ];
+        let headers = Headers::new(&fields);
+        let request = RequestView { method: "PUT", path: "/examplebucket/chunkObject.txt", query: "", headers };
+        let now = Timestamp::from_unix_millis(1_369_353_600_000);
+        let Ok(Authentication::Signed(claim)) = Authentication::of(&request, &Query::default(), "us-east-1", now)
+        else {
+            panic!("not signed")
+        };
+        let secret = Secret::from_text(&Zeroizing::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()));
+        let key = SigningKey::derive(&secret, claim.scope());
+        let verified = claim.verify(&key).ok().unwrap();
+        let mut body = Vec::new();
+        for (len, signature) in [
+            (65_536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+            (1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+            (0, "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+        ] {
+            body.extend_from_slice(format!("{len:x};chunk-signature={signature}\r\n").as_bytes());
+            body.extend_from_slice(&vec![b'a'; len]);
+            body.extend_from_slice(b"\r\n");
+        }
+        // as its Content-Length says
+        assert_eq!(body.len(), 66_824);
+        let decoder = Decoder::signed(verified.chunk_signatures().unwrap(), 66_560, MAX_SIGNED_CHUNK_LEN);
+        assert!(run(decoder, &body, 1000).is_ok_and(|(payload, _)| payload == vec![b'a'; 66_560]));
     }
 
     #[test]
