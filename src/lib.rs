@@ -26,4 +26,6 @@ pub mod keys;
 pub mod manual;
 pub mod object;
 pub mod offline;
+pub mod s3;
 pub mod secret;
+pub mod sigv4;

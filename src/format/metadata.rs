@@ -10,6 +10,7 @@
 use super::cursor::Cursor;
 use super::error::{OpenError, SealError};
 use crate::clock::Timestamp;
+pub use crate::digest::{ChecksumAlgorithm, ChecksumType};
 
 const USER: u8 = 0x10;
 const CHECKSUM: u8 = 0x20;
@@ -54,92 +55,6 @@ impl ContentField {
             Self::Language => "content-language",
             Self::CacheControl => "cache-control",
             Self::Expires => "expires",
-        }
-    }
-}
-
-macro_rules! checksum_algorithms {
-    ($($(#[$doc:meta])* $variant:ident = $byte:literal, $len:literal, $name:literal;)*) => {
-        /// A checksum algorithm of S3; its value is the format's byte.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        pub enum ChecksumAlgorithm {
-            $($(#[$doc])* $variant = $byte,)*
-        }
-
-        impl ChecksumAlgorithm {
-            /// All of them, in the order of their bytes.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The algorithm of a byte, or `None` for one that this version does not know.
-            #[must_use]
-            pub const fn from_byte(byte: u8) -> Option<Self> {
-                match byte {
-                    $($byte => Some(Self::$variant),)*
-                    _ => None,
-                }
-            }
-
-            /// Length of a value in bytes.
-            #[must_use]
-            pub const fn value_len(self) -> usize {
-                match self {
-                    $(Self::$variant => $len,)*
-                }
-            }
-
-            /// S3's name of it.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-checksum_algorithms! {
-    /// CRC-32 (ISO-HDLC), 4 bytes.
-    Crc32 = 1, 4, "CRC32";
-    /// CRC-32C (Castagnoli), 4 bytes.
-    Crc32c = 2, 4, "CRC32C";
-    /// SHA-1, 20 bytes.
-    Sha1 = 3, 20, "SHA1";
-    /// SHA-256, 32 bytes.
-    Sha256 = 4, 32, "SHA256";
-    /// CRC-64/NVME, 8 bytes.
-    Crc64Nvme = 5, 8, "CRC64NVME";
-    /// SHA-512, 64 bytes.
-    Sha512 = 6, 64, "SHA512";
-    /// MD5, 16 bytes.
-    Md5 = 7, 16, "MD5";
-    /// XXH64, 8 bytes.
-    Xxh64 = 8, 8, "XXHASH64";
-    /// XXH3 with 64 bits, 8 bytes.
-    Xxh3 = 9, 8, "XXHASH3";
-    /// XXH3 with 128 bits, 16 bytes.
-    Xxh128 = 10, 16, "XXHASH128";
-}
-
-/// Over what a checksum runs; its value is the format's byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum ChecksumType {
-    /// Over the whole object.
-    FullObject = 1,
-    /// Over the checksums of its parts.
-    Composite = 2,
-}
-
-impl ChecksumType {
-    /// The type of a byte, or `None` for one that this version does not know.
-    #[must_use]
-    pub const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::FullObject),
-            2 => Some(Self::Composite),
-            _ => None,
         }
     }
 }

@@ -432,13 +432,14 @@ mod tests {
         body[want.offset as usize..want.offset as usize + want.len].to_vec()
     }
 
-    fn text<'a>(opened: Result<Opened<'a>, OpenError>) -> &'a [u8] {
+    fn text(opened: Result<Opened<'_>, OpenError>) -> &[u8] {
         match opened {
             Ok(Opened::Plaintext(text)) => text,
             _ => panic!("no plaintext"),
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "what it holds must be gone afterwards")]
     fn is_misuse<T>(result: Result<T, OpenError>) -> bool {
         matches!(result, Err(OpenError::Misuse(_)))
     }

@@ -88,6 +88,7 @@ impl PartSealer {
     /// let twice = PartSealer::new(dek, part_no, 5, salt);
     /// # }
     /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a salt is used up")]
     pub fn new(dek: &DataKey, part_no: PartNumber, p: u64, salt: FreshSalt) -> Result<Self, SealError> {
         let salt = *salt.as_bytes();
         if salt == [0; SALT_LEN] {
@@ -273,7 +274,7 @@ mod tests {
         FreshSalt::danger_from_bytes(bytes)
     }
 
-    fn attempt<'a>(p: u64, checksum: Option<PartChecksum<'a>>) -> PartAttempt<'a> {
+    fn attempt(p: u64, checksum: Option<PartChecksum<'_>>) -> PartAttempt<'_> {
         PartAttempt { part_no: PartNumber::new(3).unwrap(), p, salt: [9; SALT_LEN], upstream_etag: "abc", checksum }
     }
 

@@ -27,6 +27,7 @@ impl ObjectSealer {
     /// let twice = ObjectSealer::new(dek, salt, 5);
     /// # }
     /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a salt is used up")]
     pub fn new(dek: &DataKey, salt: FreshSalt, p: u64) -> Result<Self, SealError> {
         let salt = *salt.as_bytes();
         let id = SegmentId { kind: Kind::Simple, part_no: 0, p, salt };

@@ -533,6 +533,7 @@ pub fn folder_items<'a>(
 }
 
 /// Whether two paths lead to one file.
+#[must_use]
 pub fn is_same(one: &Path, other: &Path) -> bool {
     let id = |path: &Path| path.metadata().map(|facts| (facts.dev(), facts.ino())).ok();
     id(one).is_some() && id(one) == id(other)
