@@ -169,7 +169,8 @@ impl Pinned {
             let end = start.saturating_add(s.len);
             let (from, to) = (range.start.max(start), range.end.min(end));
             if from < to {
-                plan.push(Segment { number: s.number, offset: s.offset + (from - start), len: to - from });
+                // an offset that makes no sense is one that no file has
+                plan.push(Segment { offset: s.offset.saturating_add(from - start), len: to - from, ..*s });
             }
             start = end;
         }
@@ -245,8 +246,12 @@ impl Read for BodyReader {
                     self.remaining -= n as u64;
                     return Ok(n);
                 }
-                _ => match self.plan.next() {
-                    Some(segment) => self.current = Some(self.open(segment)?),
+                // taken from the plan only once it is open: a read that failed may be tried again
+                _ => match self.plan.as_slice().first() {
+                    Some(segment) => {
+                        self.current = Some(self.open(*segment)?);
+                        self.plan.next();
+                    }
                     None if self.remaining == 0 => return Ok(0),
                     None => {
                         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an object's segments are too few"));

@@ -271,12 +271,7 @@ impl Index {
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(closed)?;
-        let mut txn = db.begin_write()?;
-        txn.set_durability(match self.durability {
-            Durability::Full => redb::Durability::Immediate,
-            Durability::None => redb::Durability::None,
-        })?;
-        Ok(txn)
+        Ok(db.begin_write()?)
     }
 
     /// Opens the index again after it failed, and finds what writes of unknown outcome left.
@@ -307,18 +302,6 @@ impl Index {
     pub(super) fn sweep(&self) -> Result<u64, StoreError> {
         let files = self.read()?.files()?;
         self.bodies.sweep(|number| Ok(files.get(number)?.is_some()))
-    }
-}
-
-impl Drop for Index {
-    /// Without durability nothing was written to the file yet: do it once, so that a closed store can be opened again.
-    fn drop(&mut self) {
-        if self.durability == Durability::None {
-            let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if let Some(txn) = db.as_ref().and_then(|db| db.begin_write().ok()) {
-                let _ = txn.commit();
-            }
-        }
     }
 }
 

@@ -100,7 +100,7 @@ pub struct ListUploadsRequest {
     pub delimiter: Vec<u8>,
     /// Only keys behind this; together with `id_marker` also this key's uploads behind that one. Empty for all.
     pub key_marker: Vec<u8>,
-    /// Counts only with a `key_marker`.
+    /// Counts only with a `key_marker`, and if it is not empty.
     pub id_marker: Option<UploadId>,
     /// At most so many uploads and common prefixes together; 1000 if more.
     pub max_uploads: u32,
@@ -376,7 +376,7 @@ impl Store {
         let mut seek = Seek::first(prefix, delimiter, key_marker);
         let mut last = None;
         // the uploads of the marker's own key count only if an id says from where on; no id sorts behind '~'
-        let resume = id_marker.as_ref().map_or("~", UploadId::as_str);
+        let resume = id_marker.as_ref().map(UploadId::as_str).filter(|id| !id.is_empty()).unwrap_or("~");
         'seek: loop {
             let from = match &seek {
                 Seek::At(key) => Bound::Included((id, &key[..], "")),

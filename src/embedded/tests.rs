@@ -782,3 +782,142 @@ fn times_are_the_clocks() {
     let answer = store.get(&b, &key("k"), &since, ReadRange::Whole);
     assert!(matches!(answer, Err(StoreError::NotModified { modified, .. }) if modified == at));
 }
+
+#[test]
+fn without_durability_a_kill_still_leaves_every_object_whole() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"old");
+    drop(store);
+    let store = open(folder.path());
+    put(&store, &b, b"k", b"new");
+    put(&store, &b, b"l", b"more");
+    // what a process that is killed now leaves
+    let left = TempDir::new().unwrap();
+    fs::create_dir(left.path().join("bodies")).unwrap();
+    fs::copy(folder.path().join("index.redb"), left.path().join("index.redb")).unwrap();
+    for file in fs::read_dir(folder.path().join("bodies")).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), left.path().join("bodies").join(file.file_name())).unwrap();
+    }
+    let left = open(left.path());
+    assert_eq!(get(&left, &b, b"k").unwrap(), b"new");
+    assert_eq!(get(&left, &b, b"l").unwrap(), b"more");
+}
+
+#[test]
+fn a_read_that_failed_goes_on_where_it_was() {
+    let (folder, store, b) = with_bucket();
+    let upload = store.create_upload(&b, &key("k"), ObjectMeta::default()).unwrap();
+    let parts = [1, 2].map(|n| (part(n), send_part(&store, &upload, n, &[b'0' + n as u8; 5])));
+    store.complete_upload(&upload, &parts, WriteCondition::None).unwrap();
+    let (bodies, aside) = (folder.path().join("bodies"), folder.path().join("aside"));
+    let mut object = store.get(&b, &key("k"), &ReadCondition::default(), ReadRange::Whole).unwrap();
+    fs::rename(&bodies, &aside).unwrap();
+    let mut body = Vec::new();
+    assert!(object.body.read_to_end(&mut body).is_err());
+    fs::rename(&aside, &bodies).unwrap();
+    object.body.read_to_end(&mut body).unwrap();
+    assert_eq!(body, b"1111122222");
+}
+
+#[test]
+fn rows_whose_numbers_make_no_sense_are_errors() {
+    use super::record::{BodyRef, LayoutPart, ObjectRow, Segment};
+    let (_folder, store, b) = with_bucket();
+    let id = store.inner.index.read().unwrap().bucket(&b).unwrap();
+    store
+        .inner
+        .index
+        .write(None, move |t| {
+            let segment = Segment { number: 7, offset: u64::MAX, len: u64::MAX };
+            let row = |body| ObjectRow {
+                size: u64::MAX,
+                md5: [0; 16],
+                parts: 0,
+                modified: Timestamp::from_unix_millis(u64::MAX),
+                sequence: u64::MAX,
+                body,
+                meta: ObjectMeta::default(),
+            };
+            let parts = [1, 2, 3].map(|number| LayoutPart { number, size: u64::MAX, segments: vec![segment] });
+            t.name_new(segment)?;
+            t.replace_object(id, b"one", None, &row(BodyRef::One(segment)), None)?;
+            t.replace_object(id, b"many", None, &row(BodyRef::Layout(9)), Some(&parts))
+        })
+        .unwrap();
+    for k in ["one", "many"] {
+        for range in [
+            ReadRange::Whole,
+            ReadRange::From(5),
+            ReadRange::Suffix(3),
+            ReadRange::Part(part(2)),
+            ReadRange::Part(part(3)),
+            ReadRange::Span { first: 3, last: u64::MAX },
+        ] {
+            assert!(get_range(&store, &b, k.as_bytes(), range).is_err(), "{k} {range:?}");
+        }
+    }
+    store.object_parts(&b, &key("many")).unwrap();
+}
+
+#[test]
+fn names_of_files_are_counted_exactly_whatever_happens_at_once() {
+    let (folder, store, b) = with_bucket();
+    let keys = ["a", "b", "c"];
+    std::thread::scope(|scope| {
+        for i in 0..6_usize {
+            let (store, b) = (&store, &b);
+            scope.spawn(move || {
+                for n in 0..60_usize {
+                    let (from, to) = (key(keys[(i + n) % 3]), key(keys[(i * 2 + n / 3) % 3]));
+                    match (i + n * 7) % 6 {
+                        0 => _ = put(store, b, from.as_bytes(), &[i as u8; 9]),
+                        1 | 2 => {
+                            let meta = Some(ObjectMeta::default());
+                            let from_condition = ReadCondition::default();
+                            let condition = WriteCondition::None;
+                            let (from_bucket, from_key) = (b, &from);
+                            _ = store.copy(CopyRequest {
+                                from_bucket,
+                                from_key,
+                                from_condition,
+                                bucket: b,
+                                key: &to,
+                                meta,
+                                condition,
+                            });
+                        }
+                        3 => _ = store.delete(b, &to).unwrap(),
+                        4 => _ = get(store, b, from.as_bytes()),
+                        _ => {
+                            let upload = store.create_upload(b, &to, ObjectMeta::default()).unwrap();
+                            let parts: Vec<_> = [2, 2, 5, 9]
+                                .iter()
+                                .map(|p| (part(*p), send_part(store, &upload, *p, b"12345")))
+                                .collect();
+                            std::thread::scope(|scope| {
+                                scope.spawn(|| _ = store.abort_upload(&upload));
+                                scope.spawn(|| {
+                                    if let Ok(mut late) = store.upload_part(&upload, part(9)) {
+                                        _ = late.write(b"54321").and_then(|()| late.commit().map(|_| ()));
+                                    }
+                                });
+                                scope.spawn(|| _ = store.complete_upload(&upload, &parts[1..3], WriteCondition::None));
+                                _ = store.complete_upload(&upload, &parts[1..2], WriteCondition::None);
+                            });
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let uploads = store.list_uploads(&b, &ListUploadsRequest { max_uploads: 9, ..Default::default() }).unwrap();
+    assert!(uploads.uploads.is_empty());
+    for k in keys {
+        if let Ok(info) = store.head(&b, &key(k)) {
+            assert_eq!(get(&store, &b, k.as_bytes()).unwrap().len() as u64, info.size);
+        }
+        store.delete(&b, &key(k)).unwrap();
+    }
+    assert_eq!(files(folder.path()), 0);
+    store.delete_bucket(&b).unwrap();
+}
