@@ -40,6 +40,8 @@ use super::record::{
 pub(super) const LAYOUT_VERSION: u64 = 1;
 /// Numbers are leased from the index this many at a time.
 const LEASE: u64 = 1 << 20;
+/// Where bodies are, an index was: it must not be made anew, or the sweep would take the bodies for leftovers.
+const LOST_INDEX: StoreError = StoreError::Corrupt("there are bodies but no index.redb that names them");
 
 pub(super) type ObjectKeyRef<'a> = (u64, &'a [u8]);
 pub(super) type UploadKeyRef<'a> = (u64, &'a [u8], &'a str);
@@ -116,8 +118,17 @@ impl Index {
         hooks: HookCell,
         bodies: Arc<Bodies>,
     ) -> Result<Self, StoreError> {
-        if !path.exists() {
-            make_database(&path, cache, durability, &hooks, &bodies)?;
+        let there = match fs::metadata(&path) {
+            Ok(file) => file.len() > 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        let new = !bodies.any()?;
+        if !there {
+            if !new {
+                return Err(LOST_INDEX);
+            }
+            make_database(&path, cache, durability, &hooks)?;
         }
         let db = open_database(&path, cache, durability, &hooks)?;
         let index = Self {
@@ -132,10 +143,11 @@ impl Index {
             broken: AtomicBool::new(false),
             numbers: Mutex::new(0..0),
         };
-        index.write(None, |tables| {
+        index.write(None, move |tables| {
             let found = value(&tables.store, VERSION_ROW)?;
             match found {
-                None => _ = tables.store.insert(VERSION_ROW, LAYOUT_VERSION)?,
+                None if new => _ = tables.store.insert(VERSION_ROW, LAYOUT_VERSION)?,
+                None => return Err(LOST_INDEX),
                 Some(LAYOUT_VERSION) => {}
                 Some(found) => return Err(StoreError::Layout { found, known: LAYOUT_VERSION }),
             }
@@ -392,19 +404,7 @@ where
 }
 
 /// Makes an empty index whole under another name first, so that a crash leaves none or a good one.
-///
-/// Where bodies are, an index was: one that is missing must not be made anew, or the sweep would take the bodies for
-/// leftovers.
-fn make_database(
-    path: &Path,
-    cache: usize,
-    durability: Durability,
-    hooks: &HookCell,
-    bodies: &Bodies,
-) -> Result<(), StoreError> {
-    if bodies.any()? {
-        return Err(StoreError::Corrupt("there are bodies but no index.redb"));
-    }
+fn make_database(path: &Path, cache: usize, durability: Durability, hooks: &HookCell) -> Result<(), StoreError> {
     let draft = path.with_extension("new");
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),

@@ -784,6 +784,26 @@ fn times_are_the_clocks() {
 }
 
 #[test]
+fn an_index_that_lost_its_rows_is_refused_and_nothing_is_swept() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"precious");
+    drop(store);
+    let index = folder.path().join("index.redb");
+    let whole = fs::read(&index).unwrap();
+    let blank = TempDir::new().unwrap();
+    drop(redb::Database::create(blank.path().join("blank")).unwrap());
+    for lost in [Vec::new(), fs::read(blank.path().join("blank")).unwrap()] {
+        fs::write(&index, &lost).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(Store::open(folder.path(), options(Durability::None)), Err(StoreError::Corrupt(_))));
+        }
+        assert_eq!(files(folder.path()), 1);
+    }
+    fs::write(&index, &whole).unwrap();
+    assert_eq!(get(&open(folder.path()), &b, b"k").unwrap(), b"precious");
+}
+
+#[test]
 fn without_durability_a_kill_still_leaves_every_object_whole() {
     let (folder, store, b) = with_bucket();
     put(&store, &b, b"k", b"old");
