@@ -15,7 +15,7 @@ use super::index::{Tables, UploadKeyRef};
 use super::list::{MAX_RESULTS, Seek, common_prefix};
 use super::object::{BucketName, ETag, ObjectMeta, ReadCondition, ReadRange, WriteCondition, md5_of_md5s};
 use super::record::{BodyRef, LayoutPart, ObjectRow, PartRow, UploadRow};
-use super::store::{Store, Written, keep_if_named, part_number};
+use super::store::{Store, Written, part_number};
 use crate::clock::Timestamp;
 use crate::object::{ObjectKey, PartNumber};
 
@@ -180,7 +180,7 @@ impl PartWriter {
             tables.parts.insert((row.serial, number), &part.encode()[..])?;
             Ok(Written { etag: ETag::of(md5, 0), modified, size })
         };
-        let written = keep_if_named(&mut self.body, self.store.inner.index.write(segment.map(|s| s.number), job))?;
+        let written = self.body.named_by(|renamed| self.store.inner.index.write(renamed, job))?;
         Ok(self.store.altered(&self.upload.bucket, &self.upload.key, written))
     }
 }

@@ -12,7 +12,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use super::body::{Bodies, BodyReader, FolderLock, NewBody, sync_folder};
 use super::error::StoreError;
 use super::fault::{HookCell, Hooks};
-use super::index::{Failed, Index, LAYOUT_VERSION, Tables, View, bucket_range};
+use super::index::{Index, LAYOUT_VERSION, Tables, View, bucket_range};
 use super::object::{BucketName, ETag, ObjectInfo, ObjectMeta, ReadCondition, ReadRange, Verdict, WriteCondition};
 use super::record::{BodyRef, BucketRow, LayoutPart, ObjectRow, Segment};
 use crate::clock::{Clock, Timestamp};
@@ -497,17 +497,9 @@ impl PutWriter {
             tables.replace_object(id, key.as_bytes(), old.as_ref(), &row, None)?;
             Ok(Written { etag: row.etag(), modified, size })
         };
-        let written = keep_if_named(&mut self.body, self.store.inner.index.write(segment.map(|s| s.number), job))?;
+        let written = self.body.named_by(|renamed| self.store.inner.index.write(renamed, job))?;
         Ok(self.store.altered(&self.bucket, &self.key, written))
     }
-}
-
-/// A body stays once the index names it, or may name it.
-pub(super) fn keep_if_named<T>(body: &mut NewBody, result: Result<T, Failed>) -> Result<T, StoreError> {
-    if matches!(result, Ok(_) | Err(Failed::Unknown(_))) {
-        body.keep();
-    }
-    Ok(result?)
 }
 
 /// Makes the folder and those above it, from the top, each durable in the one above before the next is made.

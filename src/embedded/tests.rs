@@ -880,6 +880,128 @@ fn rows_whose_numbers_make_no_sense_are_errors() {
 }
 
 #[test]
+fn a_panic_behind_the_commit_does_not_take_the_body_along() {
+    struct Panics;
+    impl Hooks for Panics {
+        fn step(&self, step: Step) -> io::Result<()> {
+            assert!(step != Step::Unlink, "a panic on purpose");
+            Ok(())
+        }
+    }
+    let (_folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"old");
+    store.set_hooks(Some(Arc::new(Panics)));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| put(&store, &b, b"k", b"new")));
+    assert!(panicked.is_err());
+    store.set_hooks(None);
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"new");
+    put(&store, &b, b"k", b"newer");
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"newer");
+}
+
+/// Holds the first transaction at `at` until `batch` has queued the others, then fails them as `fails` says.
+fn behind_a_held_commit(
+    at: Step,
+    fails: impl Fn(Step, u32) -> bool + Send + Sync + 'static,
+    batch: &[&(dyn Fn(&Store) + Sync)],
+) {
+    struct Gate<F> {
+        at: Step,
+        open: AtomicBool,
+        held: AtomicBool,
+        steps: Mutex<HashMap<String, u32>>,
+        fails: F,
+    }
+    impl<F: Fn(Step, u32) -> bool + Send + Sync> Hooks for Gate<F> {
+        fn step(&self, step: Step) -> io::Result<()> {
+            if step == self.at && !self.held.swap(true, Ordering::SeqCst) {
+                while !self.open.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            }
+            let n = {
+                let mut steps = self.steps.lock().unwrap();
+                let n = steps.entry(format!("{step:?}")).or_default();
+                *n += 1;
+                *n
+            };
+            if (self.fails)(step, n) { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    let (open, held) = (AtomicBool::new(false), AtomicBool::new(false));
+    let gate = Arc::new(Gate { at, open, held, steps: Mutex::default(), fails });
+    store.set_hooks(Some(gate.clone()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| _ = put_if(&store, &b, b"first", b"x", WriteCondition::None));
+        while !gate.held.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        for work in batch {
+            scope.spawn(|| work(&store));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        gate.open.store(true, Ordering::SeqCst);
+    });
+    store.set_hooks(None);
+    put(&store, &b, b"last", b"x");
+    let all = ListRequest { max_keys: 9, ..Default::default() };
+    for object in store.list(&b, &all).unwrap().objects {
+        get(&store, &b, object.key.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn no_refusal_rests_on_a_write_that_did_not_happen() {
+    // the two that create "k" share a transaction; what fails: its commit and then each of them alone, or the index's
+    // file from its commit on
+    for file in [false, true] {
+        let begun = AtomicBool::new(false);
+        let fails = move |step, n| {
+            begun.fetch_or(step == Step::Commit && n == 2, Ordering::SeqCst);
+            match step {
+                Step::Commit => !file && n == 2,
+                Step::Begin => !file && n > 2,
+                Step::IndexWrite => file && begun.load(Ordering::SeqCst),
+                _ => false,
+            }
+        };
+        let b = bucket("bucket");
+        let answers = Mutex::new(Vec::new());
+        let create = |store: &Store| {
+            let answer = put_if(store, &b, b"k", b"x", WriteCondition::IfNoneMatchAny);
+            answers.lock().unwrap().push(answer);
+        };
+        behind_a_held_commit(Step::Begin, fails, &[&create, &create]);
+        let answers = answers.into_inner().unwrap();
+        let refused = answers.iter().any(|a| matches!(a, Err(StoreError::PreconditionFailed)));
+        assert!(!refused || answers.iter().any(Result::is_ok), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_name_that_a_failed_sync_may_have_lost_is_not_answered_by_a_second_sync() {
+    let answers = Mutex::new(Vec::new());
+    let b = bucket("bucket");
+    let work = |store: &Store| {
+        let answer = put_if(store, &b, b"k", b"x", WriteCondition::None);
+        answers.lock().unwrap().push(answer.is_ok());
+    };
+    let other = |store: &Store| store.create_bucket(&bucket("other")).unwrap();
+    // both share the transaction whose sync fails
+    let fails = |step, n| step == Step::SyncFolder && n == 2;
+    behind_a_held_commit(Step::Begin, fails, &[&work, &work, &other]);
+    assert_eq!(*answers.lock().unwrap(), [false, false]);
+    // they are renamed already when the sync of another's fails
+    answers.lock().unwrap().clear();
+    behind_a_held_commit(Step::SyncFolder, |step, n| step == Step::SyncFolder && n == 1, &[&work, &work, &other]);
+    assert_eq!(*answers.lock().unwrap(), [false, false]);
+}
+
+#[test]
 fn names_of_files_are_counted_exactly_whatever_happens_at_once() {
     let (folder, store, b) = with_bucket();
     let keys = ["a", "b", "c"];
@@ -940,4 +1062,45 @@ fn names_of_files_are_counted_exactly_whatever_happens_at_once() {
     }
     assert_eq!(files(folder.path()), 0);
     store.delete_bucket(&b).unwrap();
+}
+
+#[test]
+fn what_a_failed_sync_of_the_index_may_have_lost_is_written_again() {
+    struct Sync {
+        failed: AtomicBool,
+        behind: Mutex<Vec<Step>>,
+    }
+    impl Hooks for Sync {
+        fn step(&self, step: Step) -> io::Result<()> {
+            if step == Step::IndexSync && !self.failed.swap(true, Ordering::SeqCst) {
+                return Err(io::Error::from(io::ErrorKind::Other));
+            }
+            if self.failed.load(Ordering::SeqCst) {
+                self.behind.lock().unwrap().push(step);
+            }
+            Ok(())
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    for n in 0..40_u8 {
+        let meta = ObjectMeta { opaque: vec![n; ObjectMeta::MAX_LEN], ..ObjectMeta::default() };
+        store.put(&b, &key([n])).unwrap().commit(meta, WriteCondition::None).unwrap();
+    }
+    let hooks = Arc::new(Sync { failed: AtomicBool::new(false), behind: Mutex::default() });
+    store.set_hooks(Some(hooks.clone()));
+    let len = fs::metadata(folder.path().join("index.redb")).unwrap().len();
+    assert!(len > 2 << 20);
+    assert!(put_if(&store, &b, b"k", b"x", WriteCondition::None).is_err());
+    let steps = hooks.behind.lock().unwrap();
+    let written = steps.iter().take_while(|step| **step == Step::IndexWrite).count();
+    assert!(written as u64 >= len >> 20 && steps[written] == Step::IndexSync, "{steps:?}");
+    drop(steps);
+    store.set_hooks(None);
+    put(&store, &b, b"l", b"more");
+    for n in 0..40_u8 {
+        assert_eq!(store.head(&b, &key([n])).unwrap().meta.opaque, vec![n; ObjectMeta::MAX_LEN]);
+    }
 }
