@@ -14,7 +14,7 @@
 //! shares nothing with the old one.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
@@ -451,11 +451,18 @@ fn open_database(
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let backend = FileBackend::new(options.open(path)?)?;
+    let file = options.open(path)?;
+    let lock = file.try_clone()?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let backend = FileBackend::new(file)?;
     let mut builder = Builder::new();
     builder.set_cache_size(cache);
     let (hooks, unsynced) = (hooks.clone(), Arc::clone(unsynced));
-    Ok(builder.create_with_backend(Hooked { backend, durability, hooks, unsynced })?)
+    Ok(builder.create_with_backend(Hooked { backend, lock, durability, hooks, unsynced })?)
 }
 
 /// Writes the index's file as it reads: after a failed sync the system may take pages for written that the disk never
@@ -476,10 +483,11 @@ fn rewrite(path: &Path, durability: Durability, hooks: &HookCell) -> io::Result<
     if durability == Durability::Full { file.sync_all() } else { Ok(()) }
 }
 
-/// The index's file, with a place to fail. The folder's lock keeps other processes out, so redb's own is not needed.
+/// The index's file, with a place to fail. It is locked beside the folder's `LOCK`, which somebody might remove.
 #[derive(Debug)]
 struct Hooked {
     backend: FileBackend,
+    lock: File,
     durability: Durability,
     hooks: HookCell,
     /// A sync failed: see [`rewrite`].
@@ -517,7 +525,8 @@ impl StorageBackend for Hooked {
     }
 
     fn close(&self) -> io::Result<()> {
-        self.backend.close()
+        let closed = self.backend.close();
+        self.lock.unlock().and(closed)
     }
 }
 

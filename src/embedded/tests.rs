@@ -804,6 +804,16 @@ fn an_index_that_lost_its_rows_is_refused_and_nothing_is_swept() {
 }
 
 #[test]
+fn a_lock_file_that_was_removed_lets_no_second_store_in() {
+    let (folder, store, b) = with_bucket();
+    fs::remove_file(folder.path().join("LOCK")).unwrap();
+    assert!(matches!(Store::open(folder.path(), options(Durability::None)), Err(StoreError::Locked)));
+    put(&store, &b, b"k", b"x");
+    drop(store);
+    assert_eq!(get(&open(folder.path()), &b, b"k").unwrap(), b"x");
+}
+
+#[test]
 fn without_durability_a_kill_still_leaves_every_object_whole() {
     let (folder, store, b) = with_bucket();
     put(&store, &b, b"k", b"old");
