@@ -23,6 +23,9 @@ const TEMPORARY: &str = ".tmp";
 #[derive(Debug)]
 pub(super) struct Bodies {
     folder: PathBuf,
+    /// Held open, so that a sync needs no free descriptor and sees every failure since the start; none where nothing is
+    /// synced.
+    synced: Option<File>,
     durability: Durability,
     hooks: HookCell,
     pins: Mutex<HashMap<u64, Pin>>,
@@ -53,7 +56,16 @@ struct Pin {
 impl Bodies {
     pub(super) fn open(folder: PathBuf, lock: FolderLock, durability: Durability, hooks: HookCell) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, durability, hooks, pins: Mutex::default(), failed_syncs: AtomicU64::new(0), _lock: lock })
+        let synced = (durability == Durability::Full && cfg!(unix)).then(|| File::open(&folder)).transpose()?;
+        Ok(Self {
+            folder,
+            synced,
+            durability,
+            hooks,
+            pins: Mutex::default(),
+            failed_syncs: AtomicU64::new(0),
+            _lock: lock,
+        })
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -65,10 +77,8 @@ impl Bodies {
     }
 
     pub(super) fn sync_folder(&self) -> io::Result<()> {
-        let synced = self.hooks.step(Step::SyncFolder).and_then(|()| match self.durability {
-            Durability::Full => sync_folder(&self.folder),
-            Durability::None => Ok(()),
-        });
+        let synced =
+            self.hooks.step(Step::SyncFolder).and_then(|()| self.synced.as_ref().map_or(Ok(()), File::sync_all));
         if synced.is_err() {
             self.failed_syncs.fetch_add(1, Ordering::SeqCst);
         }

@@ -26,7 +26,7 @@ pub enum Durability {
     #[default]
     Full,
     /// Nothing is forced to the disk: a kill of the process harms nothing, but a crash of the machine may destroy the
-    /// store. For tests that do not care.
+    /// store, also later: what was written so is not forced to the disk afterwards. For tests that do not care.
     None,
 }
 
@@ -509,15 +509,10 @@ fn create_folder(folder: &Path, durability: Durability) -> io::Result<()> {
         Durability::None => Ok(()),
     };
     let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
-    // the lowest that is there may be what a kill left between its making and its sync; one whose parent is not ours
-    // to open was not made by us
+    // the lowest that is there may be what a kill left between its making and its sync; but most often it was not made
+    // by us, and its parent may be one that cannot be synced
     let there = missing.last().map_or(Some(folder), |made| made.parent());
-    if let Some(there) = there.filter(|f| !f.as_os_str().is_empty()) {
-        match in_its_parent(there) {
-            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
-            _ => {}
-        }
-    }
+    let _ = there.filter(|f| !f.as_os_str().is_empty()).map(in_its_parent);
     for folder in missing.into_iter().rev() {
         fs::create_dir_all(folder)?;
         in_its_parent(folder)?;
