@@ -220,6 +220,12 @@ impl Index {
         answer.unwrap_or_else(|| Err(Failed::Unknown(StoreError::Index("the committing thread died".into()))))
     }
 
+    /// How many writes wait for the next transaction.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).len()
+    }
+
     fn commit_batch(&self, lead: &mut Lead, batch: &mut [Box<dyn Queued>], released: &mut Vec<u64>) {
         if self.broken.load(Ordering::SeqCst)
             && let Err(error) = self.recover(lead)

@@ -950,9 +950,11 @@ fn behind_a_held_commit(
         while !gate.held.load(Ordering::SeqCst) {
             std::thread::yield_now();
         }
-        for work in batch {
+        for (waiting, work) in batch.iter().enumerate() {
             scope.spawn(|| work(&store));
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            while store.inner.index.waiting() <= waiting {
+                std::thread::yield_now();
+            }
         }
         gate.open.store(true, Ordering::SeqCst);
     });
