@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use md5::{Digest as _, Md5};
@@ -12,6 +13,7 @@ use md5::{Digest as _, Md5};
 use super::Durability;
 use super::error::StoreError;
 use super::fault::{HookCell, Step};
+use super::index::Failed;
 use super::record::Segment;
 
 const BUFFER: usize = 64 * 1024;
@@ -21,9 +23,14 @@ const TEMPORARY: &str = ".tmp";
 #[derive(Debug)]
 pub(super) struct Bodies {
     folder: PathBuf,
+    /// Held open, so that a sync needs no free descriptor and sees every failure since the start; none where nothing is
+    /// synced.
+    synced: Option<File>,
     durability: Durability,
     hooks: HookCell,
     pins: Mutex<HashMap<u64, Pin>>,
+    /// How often the folder could not be synced.
+    failed_syncs: AtomicU64,
     /// Readers and writers hold it too.
     _lock: FolderLock,
 }
@@ -49,7 +56,16 @@ struct Pin {
 impl Bodies {
     pub(super) fn open(folder: PathBuf, lock: FolderLock, durability: Durability, hooks: HookCell) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, durability, hooks, pins: Mutex::default(), _lock: lock })
+        let synced = (durability == Durability::Full && cfg!(unix)).then(|| File::open(&folder)).transpose()?;
+        Ok(Self {
+            folder,
+            synced,
+            durability,
+            hooks,
+            pins: Mutex::default(),
+            failed_syncs: AtomicU64::new(0),
+            _lock: lock,
+        })
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -61,8 +77,18 @@ impl Bodies {
     }
 
     pub(super) fn sync_folder(&self) -> io::Result<()> {
-        self.hooks.step(Step::SyncFolder)?;
-        if self.durability == Durability::Full { sync_folder(&self.folder) } else { Ok(()) }
+        let synced =
+            self.hooks.step(Step::SyncFolder).and_then(|()| self.synced.as_ref().map_or(Ok(()), File::sync_all));
+        if synced.is_err() {
+            self.failed_syncs.fetch_add(1, Ordering::SeqCst);
+        }
+        synced
+    }
+
+    /// Whether a sync from now on covers the name. One that failed may have lost it for good, and the next one would
+    /// not tell.
+    pub(super) fn can_sync(&self, renamed: Renamed) -> bool {
+        renamed.failed_syncs == self.failed_syncs.load(Ordering::SeqCst)
     }
 
     /// Finds segments with `find` and pins their files, as one step before any removal.
@@ -169,7 +195,8 @@ impl Pinned {
             let end = start.saturating_add(s.len);
             let (from, to) = (range.start.max(start), range.end.min(end));
             if from < to {
-                plan.push(Segment { number: s.number, offset: s.offset + (from - start), len: to - from });
+                // an offset that makes no sense is one that no file has
+                plan.push(Segment { offset: s.offset.saturating_add(from - start), len: to - from, ..*s });
             }
             start = end;
         }
@@ -245,8 +272,12 @@ impl Read for BodyReader {
                     self.remaining -= n as u64;
                     return Ok(n);
                 }
-                _ => match self.plan.next() {
-                    Some(segment) => self.current = Some(self.open(segment)?),
+                // taken from the plan only once it is open: a read that failed may be tried again
+                _ => match self.plan.as_slice().first() {
+                    Some(segment) => {
+                        self.current = Some(self.open(*segment)?);
+                        self.plan.next();
+                    }
                     None if self.remaining == 0 => return Ok(0),
                     None => {
                         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "an object's segments are too few"));
@@ -257,7 +288,15 @@ impl Read for BodyReader {
     }
 }
 
-/// A body on its way in. Dropped without [`NewBody::keep`], it leaves nothing.
+/// A finished body whose name is not synced yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renamed {
+    pub(super) number: u64,
+    /// As of before the renaming.
+    failed_syncs: u64,
+}
+
+/// A body on its way in. Dropped before [`NewBody::named_by`], it leaves nothing.
 #[derive(Debug)]
 pub(super) struct NewBody {
     bodies: Arc<Bodies>,
@@ -272,18 +311,21 @@ pub(super) struct NewBody {
 struct Draft {
     number: u64,
     out: Option<BufWriter<File>>,
-    /// Where the file is now; none once it belongs to the index.
-    path: Option<PathBuf>,
+    /// Where the file is now.
+    path: PathBuf,
+    renamed: Option<Renamed>,
+    /// It belongs to the index.
+    kept: bool,
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let Some(path) = self.path.take() {
+        if !self.kept {
             if let Some(out) = self.out.take() {
                 // what is still buffered is not worth writing
                 drop(out.into_parts());
             }
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
@@ -344,18 +386,32 @@ impl NewBody {
                 file.sync_all()?;
             }
             hooks.step(Step::Rename)?;
+            let renamed =
+                Renamed { number: draft.number, failed_syncs: self.bodies.failed_syncs.load(Ordering::SeqCst) };
             let path = self.bodies.path(draft.number);
-            fs::rename(self.bodies.temporary(draft.number), &path)?;
-            draft.path = Some(path);
+            fs::rename(&draft.path, &path)?;
+            draft.path = path;
+            draft.renamed = Some(renamed);
         }
         Ok(Some(Segment { number: draft.number, offset: 0, len: self.len }))
     }
 
-    /// The index names the file now, or may name it: it stays. Returns its number.
-    pub(super) fn keep(&mut self) -> Option<u64> {
-        let draft = self.file.as_mut()?;
-        draft.path = None;
-        Some(draft.number)
+    /// Has the index name the finished file by `write`. It stays once the index names it, or may name it: also if
+    /// `write` panics, which it may do behind the commit.
+    pub(super) fn named_by<T>(
+        &mut self,
+        write: impl FnOnce(Option<Renamed>) -> Result<T, Failed>,
+    ) -> Result<T, StoreError> {
+        self.keep(true);
+        let result = write(self.file.as_ref().and_then(|draft| draft.renamed));
+        self.keep(!matches!(result, Err(Failed::Refused(_))));
+        Ok(result?)
+    }
+
+    fn keep(&mut self, kept: bool) {
+        if let Some(draft) = &mut self.file {
+            draft.kept = kept;
+        }
     }
 }
 
@@ -368,6 +424,6 @@ impl Draft {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path)?;
-        Ok(Self { number, out: Some(BufWriter::with_capacity(BUFFER, file)), path: Some(path) })
+        Ok(Self { number, out: Some(BufWriter::with_capacity(BUFFER, file)), path, renamed: None, kept: false })
     }
 }

@@ -14,8 +14,8 @@
 //! shares nothing with the old one.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ use redb::{
 };
 
 use super::Durability;
-use super::body::{Bodies, sync_folder};
+use super::body::{Bodies, Renamed, sync_folder};
 use super::error::StoreError;
 use super::fault::{HookCell, Step};
 use super::object::BucketName;
@@ -40,6 +40,8 @@ use super::record::{
 pub(super) const LAYOUT_VERSION: u64 = 1;
 /// Numbers are leased from the index this many at a time.
 const LEASE: u64 = 1 << 20;
+/// Where bodies are, an index was: it must not be made anew, or the sweep would take the bodies for leftovers.
+const LOST_INDEX: StoreError = StoreError::Corrupt("there are bodies but no index.redb that names them");
 
 pub(super) type ObjectKeyRef<'a> = (u64, &'a [u8]);
 pub(super) type UploadKeyRef<'a> = (u64, &'a [u8], &'a str);
@@ -85,6 +87,7 @@ pub(super) struct Index {
     lead: Mutex<Lead>,
     /// The index failed and must be opened again before anything else. Changed only by who holds `lead`.
     broken: AtomicBool,
+    unsynced: Arc<AtomicBool>,
     numbers: Mutex<Range<u64>>,
 }
 
@@ -116,10 +119,19 @@ impl Index {
         hooks: HookCell,
         bodies: Arc<Bodies>,
     ) -> Result<Self, StoreError> {
-        if !path.exists() {
-            make_database(&path, cache, durability, &hooks, &bodies)?;
+        let there = match fs::metadata(&path) {
+            Ok(file) => file.len() > 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        let (new, unsynced) = (!bodies.any()?, Arc::default());
+        if !there {
+            if !new {
+                return Err(LOST_INDEX);
+            }
+            make_database(&path, cache, durability, &hooks)?;
         }
-        let db = open_database(&path, cache, durability, &hooks)?;
+        let db = open_database(&path, cache, durability, &hooks, &unsynced)?;
         let index = Self {
             path,
             cache,
@@ -130,12 +142,14 @@ impl Index {
             queue: Mutex::default(),
             lead: Mutex::default(),
             broken: AtomicBool::new(false),
+            unsynced,
             numbers: Mutex::new(0..0),
         };
-        index.write(None, |tables| {
+        index.write(None, move |tables| {
             let found = value(&tables.store, VERSION_ROW)?;
             match found {
-                None => _ = tables.store.insert(VERSION_ROW, LAYOUT_VERSION)?,
+                None if new => _ = tables.store.insert(VERSION_ROW, LAYOUT_VERSION)?,
+                None => return Err(LOST_INDEX),
                 Some(LAYOUT_VERSION) => {}
                 Some(found) => return Err(StoreError::Layout { found, known: LAYOUT_VERSION }),
             }
@@ -185,7 +199,7 @@ impl Index {
     ///
     /// An error of `job` must come before its first change: the transaction is the others' too. (Failures of the store
     /// itself may come later: they abort the transaction, and each of its jobs is run again alone.)
-    pub(super) fn write<T, F>(&self, renamed: Option<u64>, job: F) -> Result<T, Failed>
+    pub(super) fn write<T, F>(&self, renamed: Option<Renamed>, job: F) -> Result<T, Failed>
     where
         T: Send + 'static,
         F: FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send + 'static,
@@ -204,6 +218,12 @@ impl Index {
         self.bodies.release(released);
         let answer = lock(&slot).take();
         answer.unwrap_or_else(|| Err(Failed::Unknown(StoreError::Index("the committing thread died".into()))))
+    }
+
+    /// How many writes wait for the next transaction.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).len()
     }
 
     fn commit_batch(&self, lead: &mut Lead, batch: &mut [Box<dyn Queued>], released: &mut Vec<u64>) {
@@ -237,7 +257,8 @@ impl Index {
                     Ok(found) if found < sequence => fail_all(batch, Failed::Refused, &error),
                     Ok(_) => fail_all(batch, Failed::Unknown, &error),
                     Err(_) => {
-                        lead.unsettled.extend(batch.iter().filter_map(|task| task.renamed()));
+                        lead.unsettled
+                            .extend(batch.iter().filter_map(|task| task.renamed()).map(|renamed| renamed.number));
                         fail_all(batch, Failed::Unknown, &error);
                     }
                 }
@@ -247,7 +268,11 @@ impl Index {
 
     fn attempt(&self, batch: &mut [Box<dyn Queued>]) -> Result<Vec<u64>, Attempt> {
         let aborted = |error: StoreError| Attempt::Aborted(error);
-        if batch.iter().any(|task| task.renamed().is_some()) {
+        let mut renamed = batch.iter().filter_map(|task| task.renamed()).peekable();
+        if renamed.peek().is_some() {
+            if !renamed.all(|renamed| self.bodies.can_sync(renamed)) {
+                return Err(aborted(io::Error::other("the folder of bodies could not be synced").into()));
+            }
             self.bodies.sync_folder().map_err(|e| aborted(e.into()))?;
         }
         self.hooks.step(Step::Begin).map_err(|e| aborted(e.into()))?;
@@ -255,6 +280,11 @@ impl Index {
         let mut tables = Tables::open(&txn).map_err(aborted)?;
         for task in &mut *batch {
             task.run(&mut tables).map_err(aborted)?;
+        }
+        if batch.iter().all(|task| task.refused()) {
+            drop(tables);
+            txn.abort().map_err(|e| aborted(e.into()))?;
+            return Ok(Vec::new());
         }
         tables.next_sequence();
         let sequence = tables.sequence;
@@ -271,12 +301,7 @@ impl Index {
     fn begin(&self) -> Result<WriteTransaction, StoreError> {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(closed)?;
-        let mut txn = db.begin_write()?;
-        txn.set_durability(match self.durability {
-            Durability::Full => redb::Durability::Immediate,
-            Durability::None => redb::Durability::None,
-        })?;
-        Ok(txn)
+        Ok(db.begin_write()?)
     }
 
     /// Opens the index again after it failed, and finds what writes of unknown outcome left.
@@ -287,7 +312,11 @@ impl Index {
                 // it failed: what it says on closing changes nothing
                 let _ = failed.close();
             }
-            *db = Some(open_database(&self.path, self.cache, self.durability, &self.hooks)?);
+            if self.unsynced.load(Ordering::SeqCst) {
+                rewrite(&self.path, self.durability, &self.hooks)?;
+                self.unsynced.store(false, Ordering::SeqCst);
+            }
+            *db = Some(open_database(&self.path, self.cache, self.durability, &self.hooks, &self.unsynced)?);
         }
         let files = self.view()?.files()?;
         for number in std::mem::take(&mut lead.unsettled) {
@@ -307,18 +336,6 @@ impl Index {
     pub(super) fn sweep(&self) -> Result<u64, StoreError> {
         let files = self.read()?.files()?;
         self.bodies.sweep(|number| Ok(files.get(number)?.is_some()))
-    }
-}
-
-impl Drop for Index {
-    /// Without durability nothing was written to the file yet: do it once, so that a closed store can be opened again.
-    fn drop(&mut self) {
-        if self.durability == Durability::None {
-            let db = self.db.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if let Some(txn) = db.as_ref().and_then(|db| db.begin_write().ok()) {
-                let _ = txn.commit();
-            }
-        }
     }
 }
 
@@ -361,16 +378,18 @@ type Slot<T> = Arc<Mutex<Option<Result<T, Failed>>>>;
 /// A write that waits to be committed.
 trait Queued: Send {
     /// The body file that this write names, if it brings one.
-    fn renamed(&self) -> Option<u64>;
+    fn renamed(&self) -> Option<Renamed>;
     /// Fails only if the whole transaction must not happen.
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<(), StoreError>;
+    /// Whether it was run and changed nothing.
+    fn refused(&self) -> bool;
     fn succeed(&mut self);
     fn fail(&mut self, why: Failed);
 }
 
 struct Task<T, F> {
     job: F,
-    renamed: Option<u64>,
+    renamed: Option<Renamed>,
     done: Option<Result<T, StoreError>>,
     slot: Slot<T>,
 }
@@ -380,7 +399,7 @@ where
     T: Send,
     F: FnMut(&mut Tables<'_>) -> Result<T, StoreError> + Send,
 {
-    fn renamed(&self) -> Option<u64> {
+    fn renamed(&self) -> Option<Renamed> {
         self.renamed
     }
 
@@ -394,40 +413,30 @@ where
         }
     }
 
+    fn refused(&self) -> bool {
+        matches!(self.done, Some(Err(_)))
+    }
+
     fn succeed(&mut self) {
         let done = self.done.take().unwrap_or_else(|| Err(StoreError::Index("a job was not run".into())));
         *lock(&self.slot) = Some(done.map_err(Failed::Refused));
     }
 
     fn fail(&mut self, why: Failed) {
-        // a job that was refused changed nothing and needs no commit: its answer stands
-        *lock(&self.slot) = Some(match self.done.take() {
-            Some(Err(refused)) => Err(Failed::Refused(refused)),
-            _ => Err(why),
-        });
+        // a refusal may rest on another write of the same transaction, so it is no answer; but it changed nothing
+        let why = if self.refused() { Failed::Refused(why.into()) } else { why };
+        *lock(&self.slot) = Some(Err(why));
     }
 }
 
 /// Makes an empty index whole under another name first, so that a crash leaves none or a good one.
-///
-/// Where bodies are, an index was: one that is missing must not be made anew, or the sweep would take the bodies for
-/// leftovers.
-fn make_database(
-    path: &Path,
-    cache: usize,
-    durability: Durability,
-    hooks: &HookCell,
-    bodies: &Bodies,
-) -> Result<(), StoreError> {
-    if bodies.any()? {
-        return Err(StoreError::Corrupt("there are bodies but no index.redb"));
-    }
+fn make_database(path: &Path, cache: usize, durability: Durability, hooks: &HookCell) -> Result<(), StoreError> {
     let draft = path.with_extension("new");
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    open_database(&draft, cache, durability, hooks)?.close()?;
+    open_database(&draft, cache, durability, hooks, &Arc::default())?.close()?;
     fs::rename(&draft, path)?;
     if durability == Durability::Full
         && let Some(folder) = path.parent()
@@ -437,23 +446,58 @@ fn make_database(
     Ok(())
 }
 
-fn open_database(path: &Path, cache: usize, durability: Durability, hooks: &HookCell) -> Result<Database, StoreError> {
+fn open_database(
+    path: &Path,
+    cache: usize,
+    durability: Durability,
+    hooks: &HookCell,
+    unsynced: &Arc<AtomicBool>,
+) -> Result<Database, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let backend = FileBackend::new(options.open(path)?)?;
+    let file = options.open(path)?;
+    let lock = file.try_clone()?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let backend = FileBackend::new(file)?;
     let mut builder = Builder::new();
     builder.set_cache_size(cache);
-    Ok(builder.create_with_backend(Hooked { backend, durability, hooks: hooks.clone() })?)
+    let (hooks, unsynced) = (hooks.clone(), Arc::clone(unsynced));
+    Ok(builder.create_with_backend(Hooked { backend, lock, durability, hooks, unsynced })?)
 }
 
-/// The index's file, with a place to fail. The folder's lock keeps other processes out, so redb's own is not needed.
+/// Writes the index's file as it reads: after a failed sync the system may take pages for written that the disk never
+/// got, and a later sync would say nothing of them.
+fn rewrite(path: &Path, durability: Durability, hooks: &HookCell) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let (mut buffer, mut at) = (vec![0; 1 << 20], 0_u64);
+    loop {
+        file.seek(SeekFrom::Start(at))?;
+        let n = file.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else { break };
+        hooks.step(Step::IndexWrite)?;
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(bytes)?;
+        at += n as u64;
+    }
+    hooks.step(Step::IndexSync)?;
+    if durability == Durability::Full { file.sync_all() } else { Ok(()) }
+}
+
+/// The index's file, with a place to fail. It is locked beside the folder's `LOCK`, which somebody might remove.
 #[derive(Debug)]
 struct Hooked {
     backend: FileBackend,
+    lock: File,
     durability: Durability,
     hooks: HookCell,
+    /// A sync failed: see [`rewrite`].
+    unsynced: Arc<AtomicBool>,
 }
 
 impl StorageBackend for Hooked {
@@ -471,8 +515,14 @@ impl StorageBackend for Hooked {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.hooks.step(Step::IndexSync)?;
-        if self.durability == Durability::Full { self.backend.sync_data() } else { Ok(()) }
+        let synced = self.hooks.step(Step::IndexSync).and_then(|()| match self.durability {
+            Durability::Full => self.backend.sync_data(),
+            Durability::None => Ok(()),
+        });
+        if synced.is_err() {
+            self.unsynced.store(true, Ordering::SeqCst);
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -481,7 +531,8 @@ impl StorageBackend for Hooked {
     }
 
     fn close(&self) -> io::Result<()> {
-        self.backend.close()
+        let closed = self.backend.close();
+        self.lock.unlock().and(closed)
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! LOCK                            held while the store is open; names the layout
-//! index.redb                      all names, sizes, tags, metadata, uploads: one ordered index
+//! index.redb                      locked as well: all names, sizes, tags, metadata, uploads: one ordered index
 //! bodies/00000000000000000042     one immutable body: of an object put whole, or of one part
 //! bodies/00000000000000000043.tmp a body on its way in
 //! ```
@@ -33,6 +33,9 @@
 //! - If a step fails (disk full, I/O error), nothing has changed. If the commit itself fails, the answer is an error and
 //!   the object is the old one or the new one, whole, as after a crash: the index is opened again by the next request
 //!   that finds the disk working, and files whose fate is open are kept until the next sweep.
+//! - A sync that failed is not tried again and then believed, for the system forgets what it lost: bodies renamed before
+//!   a failed sync of the folder are refused, and after one of the index its file is written again as it reads.
+//! - Writers that share a transaction share its failure, also those it would have refused: they saw the others' writes.
 //!
 //! The caller's duty: the folder belongs to the store alone and lies on a local file system whose `fsync`
 //! keeps its word. The store does not encrypt; it checks no digests on read (the gateway's format does both).

@@ -15,7 +15,7 @@ use super::index::{Tables, UploadKeyRef};
 use super::list::{MAX_RESULTS, Seek, common_prefix};
 use super::object::{BucketName, ETag, ObjectMeta, ReadCondition, ReadRange, WriteCondition, md5_of_md5s};
 use super::record::{BodyRef, LayoutPart, ObjectRow, PartRow, UploadRow};
-use super::store::{Store, Written, keep_if_named, part_number};
+use super::store::{Store, Written, part_number};
 use crate::clock::Timestamp;
 use crate::object::{ObjectKey, PartNumber};
 
@@ -100,7 +100,7 @@ pub struct ListUploadsRequest {
     pub delimiter: Vec<u8>,
     /// Only keys behind this; together with `id_marker` also this key's uploads behind that one. Empty for all.
     pub key_marker: Vec<u8>,
-    /// Counts only with a `key_marker`.
+    /// Counts only with a `key_marker`, and if it is not empty.
     pub id_marker: Option<UploadId>,
     /// At most so many uploads and common prefixes together; 1000 if more.
     pub max_uploads: u32,
@@ -180,7 +180,7 @@ impl PartWriter {
             tables.parts.insert((row.serial, number), &part.encode()[..])?;
             Ok(Written { etag: ETag::of(md5, 0), modified, size })
         };
-        let written = keep_if_named(&mut self.body, self.store.inner.index.write(segment.map(|s| s.number), job))?;
+        let written = self.body.named_by(|renamed| self.store.inner.index.write(renamed, job))?;
         Ok(self.store.altered(&self.upload.bucket, &self.upload.key, written))
     }
 }
@@ -376,7 +376,7 @@ impl Store {
         let mut seek = Seek::first(prefix, delimiter, key_marker);
         let mut last = None;
         // the uploads of the marker's own key count only if an id says from where on; no id sorts behind '~'
-        let resume = id_marker.as_ref().map_or("~", UploadId::as_str);
+        let resume = id_marker.as_ref().map(UploadId::as_str).filter(|id| !id.is_empty()).unwrap_or("~");
         'seek: loop {
             let from = match &seek {
                 Seek::At(key) => Bound::Included((id, &key[..], "")),

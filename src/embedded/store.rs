@@ -12,7 +12,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use super::body::{Bodies, BodyReader, FolderLock, NewBody, sync_folder};
 use super::error::StoreError;
 use super::fault::{HookCell, Hooks};
-use super::index::{Failed, Index, LAYOUT_VERSION, Tables, View, bucket_range};
+use super::index::{Index, LAYOUT_VERSION, Tables, View, bucket_range};
 use super::object::{BucketName, ETag, ObjectInfo, ObjectMeta, ReadCondition, ReadRange, Verdict, WriteCondition};
 use super::record::{BodyRef, BucketRow, LayoutPart, ObjectRow, Segment};
 use crate::clock::{Clock, Timestamp};
@@ -25,8 +25,8 @@ pub enum Durability {
     /// Every answer is on the disk.
     #[default]
     Full,
-    /// Nothing is forced to the disk: a kill may lose what was written since the store was opened, and a crash of the
-    /// machine may destroy the store. For tests that do not care.
+    /// Nothing is forced to the disk: a kill of the process harms nothing, but a crash of the machine may destroy the
+    /// store, also later: what was written so is not forced to the disk afterwards. For tests that do not care.
     None,
 }
 
@@ -225,7 +225,8 @@ impl Store {
             let all = bucket_range(id, std::ops::Bound::Unbounded);
             let object = tables.objects.range(all)?.next().transpose()?.is_some();
             let empty: &[u8] = &[];
-            let upload = tables.uploads.range((id, empty, "")..(id + 1, empty, ""))?.next().transpose()?.is_some();
+            let upload =
+                tables.uploads.range((id, empty, "")..(id.saturating_add(1), empty, ""))?.next().transpose()?.is_some();
             if object || upload {
                 return Err(StoreError::BucketNotEmpty);
             }
@@ -432,8 +433,8 @@ fn part_range(parts: Option<&[LayoutPart]>, size: u64, number: PartNumber) -> Op
     let Some(parts) = parts else { return (number.get() == 1).then_some(0..size) };
     let index = usize::try_from(number.get()).ok()?.checked_sub(1)?;
     let (before, rest) = parts.split_at_checked(index)?;
-    let start: u64 = before.iter().map(|part| part.size).sum();
-    Some(start..start + rest.first()?.size)
+    let start = before.iter().try_fold(0_u64, |sum, part| sum.checked_add(part.size))?;
+    Some(start..start.checked_add(rest.first()?.size)?)
 }
 
 pub(super) fn part_number(number: u32) -> Result<PartNumber, StoreError> {
@@ -496,27 +497,25 @@ impl PutWriter {
             tables.replace_object(id, key.as_bytes(), old.as_ref(), &row, None)?;
             Ok(Written { etag: row.etag(), modified, size })
         };
-        let written = keep_if_named(&mut self.body, self.store.inner.index.write(segment.map(|s| s.number), job))?;
+        let written = self.body.named_by(|renamed| self.store.inner.index.write(renamed, job))?;
         Ok(self.store.altered(&self.bucket, &self.key, written))
     }
 }
 
-/// A body stays once the index names it, or may name it.
-pub(super) fn keep_if_named<T>(body: &mut NewBody, result: Result<T, Failed>) -> Result<T, StoreError> {
-    if matches!(result, Ok(_) | Err(Failed::Unknown(_))) {
-        body.keep();
-    }
-    Ok(result?)
-}
-
-/// Makes the folder and those above it, each durable in the one above.
+/// Makes the folder and those above it, from the top, each durable in the one above before the next is made.
 fn create_folder(folder: &Path, durability: Durability) -> io::Result<()> {
+    let in_its_parent = |made: &Path| match durability {
+        Durability::Full => sync_folder(made.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))),
+        Durability::None => Ok(()),
+    };
     let missing: Vec<_> = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
-    fs::create_dir_all(folder)?;
-    if durability == Durability::Full {
-        for made in missing {
-            sync_folder(made.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        }
+    // the lowest that is there may be what a kill left between its making and its sync; but most often it was not made
+    // by us, and its parent may be one that cannot be synced
+    let there = missing.last().map_or(Some(folder), |made| made.parent());
+    let _ = there.filter(|f| !f.as_os_str().is_empty()).map(in_its_parent);
+    for folder in missing.into_iter().rev() {
+        fs::create_dir_all(folder)?;
+        in_its_parent(folder)?;
     }
     Ok(())
 }

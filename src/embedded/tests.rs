@@ -782,3 +782,337 @@ fn times_are_the_clocks() {
     let answer = store.get(&b, &key("k"), &since, ReadRange::Whole);
     assert!(matches!(answer, Err(StoreError::NotModified { modified, .. }) if modified == at));
 }
+
+#[test]
+fn an_index_that_lost_its_rows_is_refused_and_nothing_is_swept() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"precious");
+    drop(store);
+    let index = folder.path().join("index.redb");
+    let whole = fs::read(&index).unwrap();
+    let blank = TempDir::new().unwrap();
+    drop(redb::Database::create(blank.path().join("blank")).unwrap());
+    for lost in [Vec::new(), fs::read(blank.path().join("blank")).unwrap()] {
+        fs::write(&index, &lost).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(Store::open(folder.path(), options(Durability::None)), Err(StoreError::Corrupt(_))));
+        }
+        assert_eq!(files(folder.path()), 1);
+    }
+    fs::write(&index, &whole).unwrap();
+    assert_eq!(get(&open(folder.path()), &b, b"k").unwrap(), b"precious");
+}
+
+#[test]
+fn a_lock_file_that_was_removed_lets_no_second_store_in() {
+    let (folder, store, b) = with_bucket();
+    fs::remove_file(folder.path().join("LOCK")).unwrap();
+    assert!(matches!(Store::open(folder.path(), options(Durability::None)), Err(StoreError::Locked)));
+    put(&store, &b, b"k", b"x");
+    drop(store);
+    assert_eq!(get(&open(folder.path()), &b, b"k").unwrap(), b"x");
+}
+
+#[test]
+fn without_durability_a_kill_still_leaves_every_object_whole() {
+    let (folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"old");
+    drop(store);
+    let store = open(folder.path());
+    put(&store, &b, b"k", b"new");
+    put(&store, &b, b"l", b"more");
+    // what a process that is killed now leaves
+    let left = TempDir::new().unwrap();
+    fs::create_dir(left.path().join("bodies")).unwrap();
+    fs::copy(folder.path().join("index.redb"), left.path().join("index.redb")).unwrap();
+    for file in fs::read_dir(folder.path().join("bodies")).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), left.path().join("bodies").join(file.file_name())).unwrap();
+    }
+    let left = open(left.path());
+    assert_eq!(get(&left, &b, b"k").unwrap(), b"new");
+    assert_eq!(get(&left, &b, b"l").unwrap(), b"more");
+}
+
+#[test]
+fn a_read_that_failed_goes_on_where_it_was() {
+    let (folder, store, b) = with_bucket();
+    let upload = store.create_upload(&b, &key("k"), ObjectMeta::default()).unwrap();
+    let parts = [1, 2].map(|n| (part(n), send_part(&store, &upload, n, &[b'0' + n as u8; 5])));
+    store.complete_upload(&upload, &parts, WriteCondition::None).unwrap();
+    let (bodies, aside) = (folder.path().join("bodies"), folder.path().join("aside"));
+    let mut object = store.get(&b, &key("k"), &ReadCondition::default(), ReadRange::Whole).unwrap();
+    fs::rename(&bodies, &aside).unwrap();
+    let mut body = Vec::new();
+    assert!(object.body.read_to_end(&mut body).is_err());
+    fs::rename(&aside, &bodies).unwrap();
+    object.body.read_to_end(&mut body).unwrap();
+    assert_eq!(body, b"1111122222");
+}
+
+#[test]
+fn rows_whose_numbers_make_no_sense_are_errors() {
+    use super::record::{BodyRef, LayoutPart, ObjectRow, Segment};
+    let (_folder, store, b) = with_bucket();
+    let id = store.inner.index.read().unwrap().bucket(&b).unwrap();
+    store
+        .inner
+        .index
+        .write(None, move |t| {
+            let segment = Segment { number: 7, offset: u64::MAX, len: u64::MAX };
+            let row = |body| ObjectRow {
+                size: u64::MAX,
+                md5: [0; 16],
+                parts: 0,
+                modified: Timestamp::from_unix_millis(u64::MAX),
+                sequence: u64::MAX,
+                body,
+                meta: ObjectMeta::default(),
+            };
+            let parts = [1, 2, 3].map(|number| LayoutPart { number, size: u64::MAX, segments: vec![segment] });
+            t.name_new(segment)?;
+            t.replace_object(id, b"one", None, &row(BodyRef::One(segment)), None)?;
+            t.replace_object(id, b"many", None, &row(BodyRef::Layout(9)), Some(&parts))
+        })
+        .unwrap();
+    for k in ["one", "many"] {
+        for range in [
+            ReadRange::Whole,
+            ReadRange::From(5),
+            ReadRange::Suffix(3),
+            ReadRange::Part(part(2)),
+            ReadRange::Part(part(3)),
+            ReadRange::Span { first: 3, last: u64::MAX },
+        ] {
+            assert!(get_range(&store, &b, k.as_bytes(), range).is_err(), "{k} {range:?}");
+        }
+    }
+    store.object_parts(&b, &key("many")).unwrap();
+}
+
+#[test]
+fn a_panic_behind_the_commit_does_not_take_the_body_along() {
+    struct Panics;
+    impl Hooks for Panics {
+        fn step(&self, step: Step) -> io::Result<()> {
+            assert!(step != Step::Unlink, "a panic on purpose");
+            Ok(())
+        }
+    }
+    let (_folder, store, b) = with_bucket();
+    put(&store, &b, b"k", b"old");
+    store.set_hooks(Some(Arc::new(Panics)));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| put(&store, &b, b"k", b"new")));
+    assert!(panicked.is_err());
+    store.set_hooks(None);
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"new");
+    put(&store, &b, b"k", b"newer");
+    assert_eq!(get(&store, &b, b"k").unwrap(), b"newer");
+}
+
+/// Holds the first transaction at `at` until `batch` has queued the others, then fails them as `fails` says.
+fn behind_a_held_commit(
+    at: Step,
+    fails: impl Fn(Step, u32) -> bool + Send + Sync + 'static,
+    batch: &[&(dyn Fn(&Store) + Sync)],
+) {
+    struct Gate<F> {
+        at: Step,
+        open: AtomicBool,
+        held: AtomicBool,
+        steps: Mutex<HashMap<String, u32>>,
+        fails: F,
+    }
+    impl<F: Fn(Step, u32) -> bool + Send + Sync> Hooks for Gate<F> {
+        fn step(&self, step: Step) -> io::Result<()> {
+            if step == self.at && !self.held.swap(true, Ordering::SeqCst) {
+                while !self.open.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+            }
+            let n = {
+                let mut steps = self.steps.lock().unwrap();
+                let n = steps.entry(format!("{step:?}")).or_default();
+                *n += 1;
+                *n
+            };
+            if (self.fails)(step, n) { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    let (open, held) = (AtomicBool::new(false), AtomicBool::new(false));
+    let gate = Arc::new(Gate { at, open, held, steps: Mutex::default(), fails });
+    store.set_hooks(Some(gate.clone()));
+    std::thread::scope(|scope| {
+        scope.spawn(|| _ = put_if(&store, &b, b"first", b"x", WriteCondition::None));
+        while !gate.held.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        for (waiting, work) in batch.iter().enumerate() {
+            scope.spawn(|| work(&store));
+            while store.inner.index.waiting() <= waiting {
+                std::thread::yield_now();
+            }
+        }
+        gate.open.store(true, Ordering::SeqCst);
+    });
+    store.set_hooks(None);
+    put(&store, &b, b"last", b"x");
+    let all = ListRequest { max_keys: 9, ..Default::default() };
+    for object in store.list(&b, &all).unwrap().objects {
+        get(&store, &b, object.key.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn no_refusal_rests_on_a_write_that_did_not_happen() {
+    // the two that create "k" share a transaction; what fails: its commit and then each of them alone, or the index's
+    // file from its commit on
+    for file in [false, true] {
+        let begun = AtomicBool::new(false);
+        let fails = move |step, n| {
+            begun.fetch_or(step == Step::Commit && n == 2, Ordering::SeqCst);
+            match step {
+                Step::Commit => !file && n == 2,
+                Step::Begin => !file && n > 2,
+                Step::IndexWrite => file && begun.load(Ordering::SeqCst),
+                _ => false,
+            }
+        };
+        let b = bucket("bucket");
+        let answers = Mutex::new(Vec::new());
+        let create = |store: &Store| {
+            let answer = put_if(store, &b, b"k", b"x", WriteCondition::IfNoneMatchAny);
+            answers.lock().unwrap().push(answer);
+        };
+        behind_a_held_commit(Step::Begin, fails, &[&create, &create]);
+        let answers = answers.into_inner().unwrap();
+        let refused = answers.iter().any(|a| matches!(a, Err(StoreError::PreconditionFailed)));
+        assert!(!refused || answers.iter().any(Result::is_ok), "{answers:?}");
+    }
+}
+
+#[test]
+fn a_name_that_a_failed_sync_may_have_lost_is_not_answered_by_a_second_sync() {
+    let answers = Mutex::new(Vec::new());
+    let b = bucket("bucket");
+    let work = |store: &Store| {
+        let answer = put_if(store, &b, b"k", b"x", WriteCondition::None);
+        answers.lock().unwrap().push(answer.is_ok());
+    };
+    let other = |store: &Store| store.create_bucket(&bucket("other")).unwrap();
+    // both share the transaction whose sync fails
+    let fails = |step, n| step == Step::SyncFolder && n == 2;
+    behind_a_held_commit(Step::Begin, fails, &[&work, &work, &other]);
+    assert_eq!(*answers.lock().unwrap(), [false, false]);
+    // they are renamed already when the sync of another's fails
+    answers.lock().unwrap().clear();
+    behind_a_held_commit(Step::SyncFolder, |step, n| step == Step::SyncFolder && n == 1, &[&work, &work, &other]);
+    assert_eq!(*answers.lock().unwrap(), [false, false]);
+}
+
+#[test]
+fn names_of_files_are_counted_exactly_whatever_happens_at_once() {
+    let (folder, store, b) = with_bucket();
+    let keys = ["a", "b", "c"];
+    std::thread::scope(|scope| {
+        for i in 0..6_usize {
+            let (store, b) = (&store, &b);
+            scope.spawn(move || {
+                for n in 0..60_usize {
+                    let (from, to) = (key(keys[(i + n) % 3]), key(keys[(i * 2 + n / 3) % 3]));
+                    match (i + n * 7) % 6 {
+                        0 => _ = put(store, b, from.as_bytes(), &[i as u8; 9]),
+                        1 | 2 => {
+                            let meta = Some(ObjectMeta::default());
+                            let from_condition = ReadCondition::default();
+                            let condition = WriteCondition::None;
+                            let (from_bucket, from_key) = (b, &from);
+                            _ = store.copy(CopyRequest {
+                                from_bucket,
+                                from_key,
+                                from_condition,
+                                bucket: b,
+                                key: &to,
+                                meta,
+                                condition,
+                            });
+                        }
+                        3 => _ = store.delete(b, &to).unwrap(),
+                        4 => _ = get(store, b, from.as_bytes()),
+                        _ => {
+                            let upload = store.create_upload(b, &to, ObjectMeta::default()).unwrap();
+                            let parts: Vec<_> = [2, 2, 5, 9]
+                                .iter()
+                                .map(|p| (part(*p), send_part(store, &upload, *p, b"12345")))
+                                .collect();
+                            std::thread::scope(|scope| {
+                                scope.spawn(|| _ = store.abort_upload(&upload));
+                                scope.spawn(|| {
+                                    if let Ok(mut late) = store.upload_part(&upload, part(9)) {
+                                        _ = late.write(b"54321").and_then(|()| late.commit().map(|_| ()));
+                                    }
+                                });
+                                scope.spawn(|| _ = store.complete_upload(&upload, &parts[1..3], WriteCondition::None));
+                                _ = store.complete_upload(&upload, &parts[1..2], WriteCondition::None);
+                            });
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let uploads = store.list_uploads(&b, &ListUploadsRequest { max_uploads: 9, ..Default::default() }).unwrap();
+    assert!(uploads.uploads.is_empty());
+    for k in keys {
+        if let Ok(info) = store.head(&b, &key(k)) {
+            assert_eq!(get(&store, &b, k.as_bytes()).unwrap().len() as u64, info.size);
+        }
+        store.delete(&b, &key(k)).unwrap();
+    }
+    assert_eq!(files(folder.path()), 0);
+    store.delete_bucket(&b).unwrap();
+}
+
+#[test]
+fn what_a_failed_sync_of_the_index_may_have_lost_is_written_again() {
+    struct Sync {
+        failed: AtomicBool,
+        behind: Mutex<Vec<Step>>,
+    }
+    impl Hooks for Sync {
+        fn step(&self, step: Step) -> io::Result<()> {
+            if step == Step::IndexSync && !self.failed.swap(true, Ordering::SeqCst) {
+                return Err(io::Error::from(io::ErrorKind::Other));
+            }
+            if self.failed.load(Ordering::SeqCst) {
+                self.behind.lock().unwrap().push(step);
+            }
+            Ok(())
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), options(Durability::Full)).unwrap();
+    let b = bucket("bucket");
+    store.create_bucket(&b).unwrap();
+    for n in 0..40_u8 {
+        let meta = ObjectMeta { opaque: vec![n; ObjectMeta::MAX_LEN], ..ObjectMeta::default() };
+        store.put(&b, &key([n])).unwrap().commit(meta, WriteCondition::None).unwrap();
+    }
+    let hooks = Arc::new(Sync { failed: AtomicBool::new(false), behind: Mutex::default() });
+    store.set_hooks(Some(hooks.clone()));
+    let len = fs::metadata(folder.path().join("index.redb")).unwrap().len();
+    assert!(len > 2 << 20);
+    assert!(put_if(&store, &b, b"k", b"x", WriteCondition::None).is_err());
+    let steps = hooks.behind.lock().unwrap();
+    let written = steps.iter().take_while(|step| **step == Step::IndexWrite).count();
+    assert!(written as u64 >= len >> 20 && steps[written] == Step::IndexSync, "{steps:?}");
+    drop(steps);
+    store.set_hooks(None);
+    put(&store, &b, b"l", b"more");
+    for n in 0..40_u8 {
+        assert_eq!(store.head(&b, &key([n])).unwrap().meta.opaque, vec![n; ObjectMeta::MAX_LEN]);
+    }
+}

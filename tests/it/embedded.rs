@@ -91,7 +91,7 @@ enum Op {
     DeleteMany(Vec<Vec<u8>>),
     Copy(Vec<u8>, Vec<u8>),
     Get(Vec<u8>, u64, u64),
-    List(Vec<u8>, Vec<u8>, u32),
+    List(Vec<u8>, Vec<u8>, Vec<u8>, u32),
     Multipart(Vec<u8>, Vec<(u32, Vec<u8>)>, bool),
     Reopen,
 }
@@ -112,9 +112,10 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => (
             prop::collection::vec(prop::sample::select(vec![b'a', b'/', 0xff]), 0..3),
             prop::sample::select(vec![&b""[..], b"/", b"a/", b"\xff"]),
+            any_key(),
             1..5_u32,
         )
-            .prop_map(|(p, d, n)| Op::List(p, d.to_vec(), n)),
+            .prop_map(|(p, d, after, n)| Op::List(p, d.to_vec(), after, n)),
         2 => (any_key(), prop::collection::vec((1..20_u32, body()), 1..6), any::<bool>())
             .prop_map(|(k, p, c)| Op::Multipart(k, p, c)),
         1 => Just(Op::Reopen),
@@ -203,8 +204,15 @@ impl Model {
                     }
                 }
             }
-            Op::List(prefix, delimiter, max_keys) => {
-                assert_eq!(list_all(store, &prefix, &delimiter, max_keys), self.list(&prefix, &delimiter));
+            Op::List(prefix, delimiter, after, max_keys) => {
+                let (mut objects, mut prefixes) = self.list(&prefix, &delimiter);
+                assert_eq!(list_all(store, &prefix, &delimiter, max_keys), (objects.clone(), prefixes.clone()));
+                // from any marker on: the results behind it, keys and common prefixes alike
+                objects.retain(|(k, ..)| *k > after);
+                prefixes.retain(|p| *p > after);
+                let page = store.list(&bucket(), &ListRequest { prefix, delimiter, after, max_keys: 1000 }).unwrap();
+                assert!(page.objects.iter().map(|o| o.key.as_bytes()).eq(objects.iter().map(|(k, ..)| &k[..])));
+                assert_eq!((page.common_prefixes, page.next), (prefixes, None));
             }
             Op::Multipart(k, sent, complete) => {
                 let upload = store.create_upload(&bucket(), &key(&k), ObjectMeta::default()).unwrap();
@@ -637,6 +645,21 @@ fn a_full_disk_leaves_every_object_whole_and_the_store_usable() {
             store = open(folder, Durability::Full);
         }
     }
+    // not a byte of room: it still opens, reads and removes
+    let filler = folder.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    drop((file, store));
+    let mut store = open(folder, Durability::Full);
+    for n in &whole {
+        assert_eq!(get(&store, &n.to_be_bytes(), ReadRange::Whole).unwrap(), body(*n));
+    }
+    assert!(put(&store, b"more", &body(2), WriteCondition::None).is_err());
+    let first = whole.pop_first().unwrap();
+    assert!(store.delete(&bucket(), &key(first.to_be_bytes())).unwrap());
+    drop(store);
+    store = open(folder, Durability::Full);
+    fs::remove_file(filler).unwrap();
     // room again: it takes writes again
     for n in whole.iter().take(10) {
         store.delete(&bucket(), &key(n.to_be_bytes())).unwrap();
