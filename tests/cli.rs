@@ -4,6 +4,10 @@
 
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/custody.rs"]
+mod custody;
+#[path = "cli/durability.rs"]
+mod durability;
 #[path = "cli/init.rs"]
 mod init;
 #[path = "cli/keys.rs"]
@@ -16,5 +20,7 @@ mod python;
 mod recovery;
 #[path = "cli/support.rs"]
 mod support;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/usage.rs"]
 mod usage;

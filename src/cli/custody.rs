@@ -60,6 +60,14 @@ impl Custody {
         }
     }
 
+    /// Whether a KEK is known to be compromised. An export does not carry states.
+    pub(super) fn is_compromised(&self, kek_id: KekId) -> bool {
+        match self {
+            Self::Keyring(keyring) => keyring.is_compromised(kek_id),
+            Self::Exported(_) => false,
+        }
+    }
+
     /// The scope in which a tenant's object of that KEK is opened. A KEK of another tenant is refused untried.
     pub(super) fn scope_of(&self, tenant: &TenantId, kek_id: KekId, purpose: Purpose) -> Result<KeyScope, KeyError> {
         let entry = match self {

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Write};
 use zeroize::Zeroizing;
 
 use super::Failure;
+pub use super::terminal::TerminalPrompt;
 use crate::clock::{Clock, Timestamp};
 use crate::crypto::random::RandomSource;
 
@@ -27,16 +28,9 @@ pub struct Terminals {
 pub trait Prompt {
     /// Shows `question` and reads one line.
     fn ask(&mut self, question: &str) -> io::Result<Zeroizing<String>>;
-}
 
-/// Asks on the controlling terminal, whatever the standard streams are.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TerminalPrompt;
-
-impl Prompt for TerminalPrompt {
-    fn ask(&mut self, question: &str) -> io::Result<Zeroizing<String>> {
-        rpassword::prompt_password(question).map(Zeroizing::new)
-    }
+    /// Wipes what stands on the person's screen.
+    fn clear(&mut self) -> io::Result<()>;
 }
 
 /// What a command sees of the world.
@@ -79,6 +73,14 @@ impl Environment<'_> {
         self.stdout.flush().map_err(Failure::output)?;
         let _ = write!(self.stderr, "{question}").and_then(|()| self.stderr.flush());
         self.read_line()
+    }
+
+    /// Wipes a secret that was typed into standard input, where the terminal showed it. Writes nothing where there is
+    /// none.
+    pub fn clear_typed(&mut self) {
+        if self.terminals.stdin {
+            let _ = self.prompt.clear();
+        }
     }
 
     /// The next line of standard input without its end, or `None` at the end of input.

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 use std::io;
+use std::path::Path;
 
 use crate::crypto::random::RandomError;
-use crate::keys::file::FileError;
+use crate::keys::file::{Durability, FileError};
 use crate::keys::keyring::{ChangeError, KeyringError};
 use crate::keys::{KeyError, KeyErrorKind};
 use crate::offline::OfflineError;
@@ -81,6 +82,23 @@ impl Failure {
     #[must_use]
     pub fn about(self, what: impl Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// The same with words behind it that say what follows from it.
+    #[must_use]
+    pub fn and(self, what: impl Display) -> Self {
+        Self { message: format!("{}; {what}", self.message), ..self }
+    }
+
+    /// What a change of `path` ends with: a success only if it would survive a power cut.
+    pub fn unless_durable(path: &Path, durability: Durability) -> Result<(), Self> {
+        match durability {
+            Durability::Synced => Ok(()),
+            Durability::Unsynced(cause) => Err(Self::failed(format_args!(
+                "{} was written, and the change is in force, but it may not survive a power cut: {cause}",
+                path.display()
+            ))),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::kit::{NewKitArgs, Undo, make_folder};
 use super::{Environment, Failure};
 use crate::crypto::wrap::WrapAlg;
 use crate::keys::EntryName;
-use crate::keys::file::FileError;
+use crate::keys::file::{FileError, probe_folder, sync_folder};
 use crate::keys::keyring::{Argon2Params, Keyring, KeyringFile, Readiness};
 use crate::keys::recovery::{KitForm, RecoverySecret};
 use crate::object::TenantId;
@@ -41,7 +41,8 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let configuration_path = args.dir.join(CONFIGURATION);
     must_be_new(&keyring_path)?;
     must_be_new(&configuration_path)?;
-    args.kit.check()?;
+    args.kit.check(env)?;
+    try_places(args, [&keyring_path, &configuration_path], env)?;
 
     let mut undo = Undo::default();
     let configuration = starting_configuration(args, &keyring_path)?;
@@ -60,17 +61,42 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
         ensure_folder(&args.dir, &mut undo)?;
         args.kit.hand_out(env, &secret, &mut undo)?;
     }
-    KeyringFile::new(&keyring_path).create(&keyring, now, env.random)?;
-    undo.file(&keyring_path);
-    write_configuration(&configuration_path, &configuration)?;
-    undo.file(&configuration_path);
+    let written = write_all(&keyring, (&keyring_path, &configuration_path), &configuration, &mut undo, env);
+    written.map_err(|failure| args.kit.void(failure, None))?;
+    undo.keep();
 
     env.note(format_args!("Made {} and {}.", keyring_path.display(), configuration_path.display()));
+    args.kit.handed_out(env, secret.kit_id());
     env.note(format_args!(
         "The recovery kit opens a copy of the keyring file; it does not replace the file. Back up both, apart from each \
-         other, and prove them with `sealgate recovery verify`."
+         other, and prove them:\n  sealgate recovery verify --keyring {}{}",
+        keyring_path.display(),
+        if args.kit.form() == KitForm::Phrase { "" } else { " --shares FILE..." }
     ));
-    undo.keep();
+    Ok(())
+}
+
+/// Before a person writes anything down: whether there will be places for the files. Leaves nothing.
+fn try_places(args: &Args, places: [&Path; 2], env: &Environment<'_>) -> Result<(), Failure> {
+    let mut trial = Undo::default();
+    ensure_folder(&args.dir, &mut trial)?;
+    for place in places {
+        probe_folder(place, env.random.draw_public(env.now(), b"temporary name")?)?;
+    }
+    Ok(())
+}
+
+fn write_all(
+    keyring: &Keyring,
+    (keyring_path, configuration_path): (&Path, &Path),
+    configuration: &str,
+    undo: &mut Undo,
+    env: &Environment<'_>,
+) -> Result<(), Failure> {
+    KeyringFile::new(keyring_path).create(keyring, env.now(), env.random)?;
+    undo.file(keyring_path);
+    write_configuration(configuration_path, configuration)?;
+    undo.file(configuration_path);
     Ok(())
 }
 
@@ -83,7 +109,7 @@ fn write_configuration(path: &Path, text: &str) -> Result<(), Failure> {
     let error = |cause| FileError::Io { path: path.to_owned(), cause };
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(error)?;
     let written = std::io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|cause| {
+    written.and_then(|()| sync_folder(path)).map_err(|cause| {
         let _ = fs::remove_file(path);
         error(cause).into()
     })

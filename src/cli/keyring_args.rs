@@ -1,12 +1,12 @@
 //! The arguments that name a keyring and where its passphrase comes from: a file, a descriptor, or a person. Never the
 //! command line itself or the environment, which other processes can read.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::descriptor::duplicate;
 use super::environment::read_line_of;
 use super::{Environment, Failure};
 use crate::keys::file::{FileError, read_private};
@@ -58,6 +58,14 @@ impl KeyringArgs {
     #[must_use]
     pub fn file(&self) -> KeyringFile {
         KeyringFile::new(&self.keyring)
+    }
+
+    /// The argument as a next command needs it: nothing where it is the default.
+    pub(super) fn shown(&self) -> String {
+        if self.keyring == Path::new("keyring") {
+            return String::new();
+        }
+        format!(" --keyring {}", self.keyring.display())
     }
 
     /// Reads the keyring, then asks for the passphrase, then opens it.
@@ -141,7 +149,11 @@ fn given(file: Option<&Path>, fd: Option<u32>, env: &mut Environment<'_>) -> Res
     let limit = u64::try_from(MAX_PASSPHRASE).unwrap_or(u64::MAX);
     match (file, fd) {
         (Some(path), _) => {
-            let bytes = read_private(path, limit.saturating_add(2))?;
+            let bytes = read_private(path, limit.saturating_add(2)).map_err(|error| {
+                let is_pipe = matches!(error, FileError::NotAFile { .. });
+                let failure = Failure::from(error);
+                if is_pipe { failure.and("--passphrase-fd N reads from a pipe or descriptor") } else { failure }
+            })?;
             let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
             checked(text.strip_suffix(b"\r").unwrap_or(text)).map(Some)
         }
@@ -151,10 +163,9 @@ fn given(file: Option<&Path>, fd: Option<u32>, env: &mut Environment<'_>) -> Res
             checked(line.as_bytes()).map(Some)
         }
         (None, Some(fd)) => {
-            let path = PathBuf::from(format!("/dev/fd/{fd}"));
             let failed = |error| Failure::usage(format_args!("file descriptor {fd}: {error}"));
             // One byte at a time: what follows the line is another reader's.
-            let mut input = BufReader::with_capacity(1, File::open(path).map_err(failed)?.take(limit));
+            let mut input = BufReader::with_capacity(1, duplicate(fd).map_err(failed)?);
             let line = read_line_of(&mut input).map_err(failed)?;
             let line = line.ok_or_else(|| Failure::usage(format_args!("no passphrase on file descriptor {fd}")))?;
             checked(line.as_bytes()).map(Some)
@@ -168,7 +179,12 @@ fn ask(env: &mut Environment<'_>, question: &str, flags: &str) -> Result<Secret<
     if !env.terminals.stdin && !env.terminals.stderr {
         return Err(nobody());
     }
-    let line = env.prompt.ask(question).map_err(|_| nobody())?;
+    let line = env.prompt.ask(question).map_err(|error| match error.kind() {
+        ErrorKind::Interrupted => Failure::failed("interrupted"),
+        ErrorKind::UnexpectedEof => Failure::failed("the terminal's input ended before the passphrase"),
+        ErrorKind::InvalidData => Failure::refused(error),
+        _ => nobody(),
+    })?;
     checked(line.as_bytes())
 }
 

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
+use subtle::ConstantTimeEq;
 
 use super::keyring_args::{KeyringArgs, NewPassphraseArgs};
 use super::{Environment, Failure};
-use crate::crypto::wrap::WrapAlg;
+use crate::crypto::wrap::{KekId, WrapAlg};
 use crate::keys::file::{create_private, read_private};
-use crate::keys::keyring::{Argon2Params, ChangeError, Entry, ImportTarget, Keyring, PlainKeys, Readiness, Version};
+use crate::keys::keyring::{
+    Argon2Params, ChangeError, Entry, ImportTarget, Keyring, KeyringError, PlainKeys, Readiness, Updated, Version,
+};
 use crate::keys::recovery::KitForm;
 use crate::keys::{Action, EntryName, KeyState};
 use crate::object::TenantId;
@@ -30,7 +33,7 @@ pub(super) enum Command {
     /// Stop every use of a key for now
     Suspend(VersionArgs),
     /// Undo a suspension
-    Resume(VersionArgs),
+    Resume(ResumeArgs),
     /// Let a key open only
     Deactivate(VersionArgs),
     /// Record that someone else may have a key: it opens only, with warnings
@@ -113,6 +116,15 @@ pub(super) struct VersionArgs {
 }
 
 #[derive(Args)]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    which: VersionArgs,
+    /// Resume every suspended version, where there are several
+    #[arg(long, conflicts_with = "version")]
+    all: bool,
+}
+
+#[derive(Args)]
 pub(super) struct PassphraseCommandArgs {
     #[command(flatten)]
     keyring: KeyringArgs,
@@ -165,11 +177,11 @@ pub(super) fn run(command: Command, env: &mut Environment<'_>) -> Result<(), Fai
         Command::List(args) => list(&args, env),
         Command::Create(args) => create(&args, env),
         Command::Rotate(args) => rotate(&args, env),
-        Command::Activate(args) => act(&args, Action::Activate, env),
-        Command::Suspend(args) => act(&args, Action::Suspend, env),
-        Command::Resume(args) => act(&args, Action::Resume, env),
-        Command::Deactivate(args) => act(&args, Action::Deactivate, env),
-        Command::Compromise(args) => act(&args, Action::Compromise, env),
+        Command::Activate(args) => act(&args, Action::Activate, false, env),
+        Command::Suspend(args) => act(&args, Action::Suspend, false, env),
+        Command::Resume(args) => act(&args.which, Action::Resume, args.all, env),
+        Command::Deactivate(args) => act(&args, Action::Deactivate, false, env),
+        Command::Compromise(args) => act(&args, Action::Compromise, false, env),
         Command::Destroy(args) => destroy(&args, env),
         Command::Passphrase(args) => passphrase(&args, env),
         Command::Recipients(args) => recipients(&args, env),
@@ -178,12 +190,12 @@ pub(super) fn run(command: Command, env: &mut Environment<'_>) -> Result<(), Fai
     }
 }
 
-/// Opens the keyring, changes it in its file, and reminds of the backup.
+/// Opens the keyring and changes it in its file; [`Changed::finish`] ends the command.
 fn change<T>(
     args: &KeyringArgs,
     env: &mut Environment<'_>,
     change: impl FnOnce(&mut Keyring, &Environment<'_>) -> Result<T, ChangeError>,
-) -> Result<T, Failure> {
+) -> Result<Changed<T>, Failure> {
     let opened = args.open(env)?;
     change_opened(args, opened, env, change)
 }
@@ -191,12 +203,20 @@ fn change<T>(
 fn change_opened<T>(
     args: &KeyringArgs,
     opened: Keyring,
-    env: &mut Environment<'_>,
+    env: &Environment<'_>,
     change: impl FnOnce(&mut Keyring, &Environment<'_>) -> Result<T, ChangeError>,
-) -> Result<T, Failure> {
-    let (keyring, result) = args.file().update(opened, env.now(), env.random, |keyring| change(keyring, env))?;
-    remind(args, &keyring, env);
-    Ok(result)
+) -> Result<Changed<T>, Failure> {
+    Ok(Changed(args.file().update(opened, env.now(), env.random, |keyring| change(keyring, env))?))
+}
+
+/// A change that is in force, and what is still to be said of it.
+struct Changed<T>(Updated<T>);
+
+impl<T> Changed<T> {
+    fn finish(self, args: &KeyringArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
+        remind(args, &self.0.keyring, env);
+        Failure::unless_durable(&args.keyring, self.0.durability)
+    }
 }
 
 /// What every change of a keyring ends with.
@@ -206,6 +226,11 @@ pub(super) fn remind(args: &KeyringArgs, keyring: &Keyring, env: &mut Environmen
         args.keyring.display(),
         keyring.generation()
     ));
+}
+
+/// `1 key`, `2 keys`.
+pub(super) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn readiness(prepare: bool) -> Readiness {
@@ -320,45 +345,75 @@ fn print_table<const N: usize>(env: &mut Environment<'_>, rows: &[[String; N]]) 
 }
 
 fn create(args: &CreateArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    change(&args.keyring, env, |keyring, env| {
+    let changed = change(&args.keyring, env, |keyring, env| {
         let alg = args.wrap.into();
         keyring.create_entry(&args.name, &args.tenant, alg, readiness(args.prepare), env.now(), env.random)
     })?;
-    if args.prepare {
-        env.note(format_args!("Then let it seal: sealgate keys activate {}", args.name));
+    let made = changed.0.keyring.entry(&args.name).and_then(|entry| entry.versions.last());
+    if let Some(Version { number, kek_id, standing, .. }) = made {
+        let (name, tenant) = (&args.name, &args.tenant);
+        env.say(format_args!("{name} of tenant {tenant}: version {number}, KEK id {kek_id}, {}", standing.state))?;
     }
-    Ok(())
+    if args.prepare {
+        env.note(format_args!("Then let it seal: sealgate keys activate {}{}", args.name, args.keyring.shown()));
+    }
+    changed.finish(&args.keyring, env)
 }
 
 fn rotate(args: &RotateArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    let number = change(&args.keyring, env, |keyring, env| {
+    let changed = change(&args.keyring, env, |keyring, env| {
         keyring.rotate(&args.name, readiness(args.prepare), env.now(), env.random)
     })?;
+    let number = changed.0.result;
     if args.prepare {
-        env.note(format_args!("Then let it seal: sealgate keys rotate {}", args.name));
-        env.say(format_args!("{} version {number} is prepared", args.name))
+        env.say(format_args!("{} version {number} is prepared", args.name))?;
+        env.note(format_args!("Then let it seal: sealgate keys rotate {}{}", args.name, args.keyring.shown()));
     } else {
-        env.say(format_args!("{} version {number} seals from now on", args.name))
+        env.say(format_args!("{} version {number} seals from now on", args.name))?;
     }
+    changed.finish(&args.keyring, env)
 }
 
-fn act(args: &VersionArgs, action: Action, env: &mut Environment<'_>) -> Result<(), Failure> {
-    let (numbers, seals) = change(&args.keyring, env, |keyring, env| {
-        let numbers = keyring.apply(&args.name, args.version, action, env.now())?;
-        Ok((numbers, keyring.entry(&args.name).is_some_and(|entry| entry.sealing_version().is_some())))
+fn sealing(keyring: &Keyring, name: &EntryName) -> Option<u32> {
+    keyring.entry(name)?.sealing_version().map(|version| version.number)
+}
+
+fn act(args: &VersionArgs, action: Action, all: bool, env: &mut Environment<'_>) -> Result<(), Failure> {
+    let name = &args.name;
+    let changed = change(&args.keyring, env, |keyring, env| {
+        if action == Action::Resume && args.version.is_none() && !all {
+            let numbers: Vec<u32> = keyring.plan(name, None, action)?.into_iter().map(|(number, _)| number).collect();
+            if numbers.len() > 1 {
+                return Err(ChangeError::SeveralSuspended { name: name.clone(), numbers });
+            }
+        }
+        let before = sealing(keyring, name);
+        let numbers = keyring.apply(name, args.version, action, env.now())?;
+        Ok((numbers, before))
     })?;
+    let (numbers, before) = &changed.0.result;
+    say_done(env, name, numbers, action)?;
+    match sealing(&changed.0.keyring, name) {
+        Some(number) if *before != Some(number) => {
+            env.say(format_args!("{name} version {number} seals from now on"))?;
+        }
+        Some(_) => {}
+        None if action == Action::Suspend => env.note(format_args!(
+            "warning: {name} seals and opens nothing now. To undo it: sealgate keys resume {name}{}{}",
+            if numbers.len() > 1 { " --all" } else { "" },
+            args.keyring.shown()
+        )),
+        None => env.note(format_args!(
+            "warning: {name} seals nothing now; `sealgate keys rotate {name}{}` makes a new version",
+            args.keyring.shown()
+        )),
+    }
     if action == Action::Compromise {
         env.note(format_args!(
             "warning: a compromised key still opens. Rotate it, seal its objects anew, then destroy it."
         ));
     }
-    if !seals {
-        env.note(format_args!(
-            "warning: {0} seals nothing now; `sealgate keys rotate {0}` makes a new version",
-            args.name
-        ));
-    }
-    say_done(env, &args.name, &numbers, action)
+    changed.finish(&args.keyring, env)
 }
 
 fn say_done(env: &mut Environment<'_>, name: &EntryName, numbers: &[u32], action: Action) -> Result<(), Failure> {
@@ -366,13 +421,24 @@ fn say_done(env: &mut Environment<'_>, name: &EntryName, numbers: &[u32], action
     env.say(format_args!("{name} version {numbers}: {action}"))
 }
 
+/// What a destruction would destroy, as the person is told and as it must still be when it is done.
+fn doomed(keyring: &Keyring, args: &VersionArgs) -> Result<Vec<(u32, KekId, KeyState)>, ChangeError> {
+    let plan = keyring.plan(&args.name, args.version, Action::Destroy)?;
+    let versions = keyring.entry(&args.name).map(|entry| entry.versions.as_slice()).unwrap_or_default();
+    let is_doomed = |version: &&Version| plan.iter().any(|(number, _)| *number == version.number);
+    Ok(versions.iter().filter(is_doomed).map(|v| (v.number, v.kek_id, v.standing.state)).collect())
+}
+
 fn destroy(args: &VersionArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
     let opened = args.keyring.open(env)?;
-    let entry = opened.entry(&args.name).ok_or_else(|| ChangeError::NoEntry(args.name.clone()))?;
-    let name = entry.name.clone();
-    let which = args.version.map_or("every version".to_owned(), |number| format!("version {number}"));
+    let name = &args.name;
+    let agreed = doomed(&opened, args)?;
+    env.note(format_args!("This destroys, of {name}:"));
+    for (number, kek_id, state) in &agreed {
+        env.note(format_args!("  version {number}, {state}, KEK id {kek_id}"));
+    }
     env.note(format_args!(
-        "This destroys {which} of {name}. Whatever was sealed with it and not moved to another key is lost for ever.\n\
+        "Whatever was sealed with it and not moved to another key is lost for ever.\n\
          Older copies of this keyring still hold the key: only when they are gone too is it shredded, and a keyring \
          with a passphrase cannot prove that."
     ));
@@ -380,14 +446,18 @@ fn destroy(args: &VersionArgs, env: &mut Environment<'_>) -> Result<(), Failure>
     if typed.is_none_or(|typed| typed.trim() != name.as_str()) {
         return Err(Failure::refused("the name was not typed back: nothing was destroyed"));
     }
-    let numbers = change_opened(&args.keyring, opened, env, |keyring, env| {
-        keyring.apply(&name, args.version, Action::Destroy, env.now())
+    let changed = change_opened(&args.keyring, opened, env, |keyring, env| {
+        if doomed(keyring, args)? != agreed {
+            return Err(KeyringError::Replaced.into());
+        }
+        keyring.apply(name, args.version, Action::Destroy, env.now())
     })?;
-    say_done(env, &name, &numbers, Action::Destroy)
+    say_done(env, name, &changed.0.result, Action::Destroy)?;
+    changed.finish(&args.keyring, env)
 }
 
 fn passphrase(args: &PassphraseCommandArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    let opened = args.keyring.open(env)?;
+    let (opened, former) = args.keyring.open_with_passphrase(env)?;
     let now = opened.argon2();
     let params = Argon2Params {
         memory_kib: args.argon2_memory.map_or(now.memory_kib, |mib| mib.saturating_mul(1024)),
@@ -395,14 +465,17 @@ fn passphrase(args: &PassphraseCommandArgs, env: &mut Environment<'_>) -> Result
         ..now
     };
     let new = args.new.read(env)?;
-    change_opened(&args.keyring, opened, env, |keyring, env| {
-        Ok(keyring.set_passphrase(&new, params, env.now(), env.random)?)
-    })?;
+    if params == now && bool::from(new.expose_secret().ct_eq(former.expose_secret())) {
+        return Err(Failure::refused("the new passphrase is the present one: nothing was changed"));
+    }
+    let new = opened.prepare_passphrase(&new, params, env.now(), env.random)?;
+    let changed = change_opened(&args.keyring, opened, env, |keyring, _| Ok(keyring.assign_passphrase(new)?))?;
     env.note(format_args!(
         "Copies made before still open with the former passphrase. If it is known to others, renew the kit as well \
-         (`sealgate recovery renew`), which gives the keyring a new root, and rotate the keys."
+         (`sealgate recovery renew{}`), which gives the keyring a new root, and rotate the keys.",
+        args.keyring.shown()
     ));
-    Ok(())
+    changed.finish(&args.keyring, env)
 }
 
 #[derive(Serialize)]
@@ -460,25 +533,41 @@ fn export(args: &ExportArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
     let keyring = args.keyring.open(env)?;
     let keys = keyring.danger_export(&args.names)?;
     create_private(&args.out, &keys.danger_plaintext())?;
+    let verb = if keys.len() == 1 { "is" } else { "are" };
     env.note(format_args!(
-        "{} keys are in {} in the clear. Whoever reads it can open what they sealed. The file does not say how a key \
+        "{} {verb} in {} in the clear. Whoever reads it can open what they sealed. The file does not say how a key \
          wraps (local or aes-kw): `sealgate keys list` does.",
-        keys.len(),
+        counted(keys.len(), "key"),
         args.out.display()
     ));
+    for entry in keyring.entries().filter(|entry| args.names.is_empty() || args.names.contains(&entry.name)) {
+        for version in &entry.versions {
+            let state = version.standing.state;
+            if matches!(state, KeyState::Suspended | KeyState::Compromised) {
+                env.note(format_args!(
+                    "warning: {} version {} is {state}, and the file does not say so: whoever has it opens with it",
+                    entry.name, version.number
+                ));
+            }
+        }
+    }
     Ok(())
 }
 
 fn import(args: &ImportArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
     let text = read_private(&args.file, MAX_EXCHANGE)?;
     let keys = PlainKeys::parse(&text).map_err(|error| Failure::refused(error).about(args.file.display()))?;
-    let numbers = change(&args.keyring, env, |keyring, env| {
+    let changed = change(&args.keyring, env, |keyring, env| {
         let ImportArgs { name, tenant, active, .. } = args;
         let target = ImportTarget { name, tenant, alg: args.wrap.into(), active: *active };
         keyring.import(&keys, target, env.now(), env.random)
     })?;
-    env.note(format_args!("{} still holds the keys in the clear: remove it.", args.file.display()));
-    let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let numbers = changed.0.result.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let state = if args.active { KeyState::Active } else { KeyState::Deactivated };
-    env.say(format_args!("{} version {numbers}: imported, {state}", args.name))
+    env.say(format_args!("{} version {numbers}: imported, {state}", args.name))?;
+    if args.active {
+        env.say(format_args!("{} version {numbers} seals from now on", args.name))?;
+    }
+    env.note(format_args!("{} still holds the keys in the clear: remove it.", args.file.display()));
+    changed.finish(&args.keyring, env)
 }

@@ -10,11 +10,12 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::keyring_args::must_be_new;
+use super::terminal::WIPE;
 use super::{Environment, Failure};
-use crate::keys::file::{FileError, create_private, read_bounded, read_private};
+use crate::keys::file::{FileError, create_private, exposure, read_bounded, read_private, sync_folder};
 use crate::keys::recovery::phrase::WORDS;
-use crate::keys::recovery::shares::{Share, Submitted, combine};
-use crate::keys::recovery::{KitDescription, KitForm, RecoverySecret};
+use crate::keys::recovery::shares::{CombineError, Combined, Share, Submitted, combine};
+use crate::keys::recovery::{KitDescription, KitForm, KitId, RecoverySecret};
 
 /// How often a phrase may be typed back wrongly.
 const ATTEMPTS: usize = 3;
@@ -57,8 +58,37 @@ impl NewKitArgs {
     }
 
     /// Refuses early what [`NewKitArgs::hand_out`] would refuse.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self, env: &Environment<'_>) -> Result<(), Failure> {
+        if self.form() == KitForm::Phrase && env.terminals.stdout && !env.terminals.stdin {
+            return Err(Failure::usage(
+                "a phrase that a terminal shows is typed back by the person before it: standard input is no terminal",
+            ));
+        }
         self.shares_dir.as_deref().map_or(Ok(()), must_be_new)
+    }
+
+    /// What holders should do, once the keyring that the kit opens is there.
+    pub(super) fn handed_out(&self, env: &mut Environment<'_>, kit: KitId) {
+        if let (Some(Split { threshold, count }), Some(folder)) = (self.shares, &self.shares_dir) {
+            env.note(format_args!(
+                "{count} shares of recovery kit {kit} are in {}. Give each to another holder and remove them here. Any \
+                 {threshold} of them open every copy of this keyring without the passphrase; fewer reveal nothing.",
+                folder.display()
+            ));
+        }
+    }
+
+    /// A failure after the kit was handed out: what was written down opens nothing.
+    pub(super) fn void(&self, failure: Failure, stays: Option<KitId>) -> Failure {
+        let stays = stays.map(|kit| format!("; kit {kit} stays the keyring's")).unwrap_or_default();
+        match self.form() {
+            KitForm::Phrase => {
+                failure.and(format_args!("the phrase just written down opens nothing: destroy it{stays}"))
+            }
+            KitForm::Shares { .. } => {
+                failure.and(format_args!("the shares just made open nothing and were removed again{stays}"))
+            }
+        }
     }
 
     /// Gives the kit to its holders: shows the phrase until it was typed back, or writes the shares. Files and folders
@@ -106,18 +136,22 @@ fn show_phrase(env: &mut Environment<'_>, secret: &RecoverySecret) -> Result<(),
         let typed = read_phrase(env, "Type the phrase back: ")?;
         let problem = match RecoverySecret::from_phrase(&typed) {
             // What was typed stands on the screen too.
-            Ok(given) if given.kit_id() == secret.kit_id() => return clear_screen(env),
+            Ok(given) if given.kit_id() == secret.kit_id() => {
+                env.clear_typed();
+                return clear_screen(env);
+            }
             Ok(_) => "this is the phrase of another kit".to_owned(),
             Err(error) => error.to_string(),
         };
         env.note(format_args!("{problem} (attempt {attempt} of {ATTEMPTS})"));
     }
-    Err(Failure::refused("the phrase was not typed back: nothing was written"))
+    env.clear_typed();
+    Err(Failure::refused("the phrase was not typed back: nothing was written, and it opens nothing"))
 }
 
 /// Wipes a terminal's screen and scrollback; writes nothing to a pipe or file.
 fn clear_screen(env: &mut Environment<'_>) -> Result<(), Failure> {
-    let wipe: &[u8] = if env.terminals.stdout { b"\x1b[2J\x1b[3J\x1b[H" } else { b"" };
+    let wipe: &[u8] = if env.terminals.stdout { WIPE } else { b"" };
     env.stdout.write_all(wipe).and_then(|()| env.stdout.flush()).map_err(Failure::output)
 }
 
@@ -154,12 +188,6 @@ fn write_shares(
         create_private(&path, share_file(share, threshold, count).as_bytes())?;
         undo.file(&path);
     }
-    env.note(format_args!(
-        "{count} shares of recovery kit {} are in {}. Give each to another holder and remove them here. Any {threshold} \
-         of them open every copy of this keyring without the passphrase; fewer reveal nothing.",
-        secret.kit_id(),
-        folder.display()
-    ));
     Ok(())
 }
 
@@ -184,9 +212,11 @@ fn share_file(share: &Share, threshold: u8, count: u8) -> Zeroizing<String> {
 pub(super) fn make_folder(folder: &Path, undo: &mut Undo) -> Result<(), Failure> {
     must_be_new(folder)?;
     let made = fs::DirBuilder::new().mode(0o700).create(folder);
-    made.map_err(|cause| FileError::Io { path: folder.to_owned(), cause })?;
+    let error = |cause| FileError::Io { path: folder.to_owned(), cause };
+    made.map_err(error)?;
     undo.folder(folder);
-    Ok(())
+    // Its name is in the folder above.
+    sync_folder(folder).map_err(|cause| error(cause).into())
 }
 
 /// What a command has made so far, removed again unless it says [`Undo::keep`].
@@ -242,6 +272,7 @@ pub(super) struct TakenKit {
     pub(super) secret: RecoverySecret,
     /// Shares that were set aside, each with the reason.
     pub(super) rejected: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl KitArgs {
@@ -249,34 +280,60 @@ impl KitArgs {
     pub(super) fn take(&self, env: &mut Environment<'_>, kit: &KitDescription) -> Result<TakenKit, Failure> {
         let phrase = |text: &str| -> Result<TakenKit, Failure> {
             let secret = RecoverySecret::from_phrase(text).map_err(Failure::refused)?;
-            Ok(TakenKit { secret, rejected: Vec::new() })
+            Ok(TakenKit { secret, rejected: Vec::new(), notes: Vec::new() })
         };
         let taken = if let Some(path) = &self.phrase_file {
             let bytes = read_private(path, MAX_KIT_FILE)?;
             let text = str::from_utf8(&bytes).map_err(|_| Failure::refused("the phrase file is not text"))?;
             phrase(text)?
-        } else if !self.shares.is_empty() {
-            let mut lines = Vec::new();
-            for path in &self.shares {
-                let bytes = read_bounded(path, MAX_KIT_FILE)?;
-                let text = str::from_utf8(&bytes)
-                    .map_err(|_| Failure::refused(format_args!("{} is not text", path.display())))?;
-                lines.extend(share_lines(text).map(|(number, line)| {
-                    (format!("{}, line {number}", path.display()), Zeroizing::new(line.to_owned()))
-                }));
-            }
-            combine_lines(&lines)?
+        } else if self.shares.is_empty() {
+            let typed = match kit.form {
+                KitForm::Phrase => {
+                    read_phrase(env, &format!("Recovery phrase of kit {}: ", kit.id)).and_then(|text| phrase(&text))
+                }
+                KitForm::Shares { threshold, .. } => type_shares(env, kit, threshold),
+            };
+            env.clear_typed();
+            typed?
         } else {
-            match kit.form {
-                KitForm::Phrase => phrase(&read_phrase(env, &format!("Recovery phrase of kit {}: ", kit.id))?)?,
-                KitForm::Shares { threshold, .. } => combine_lines(&type_shares(env, kit, threshold)?)?,
+            let mut lines = Vec::new();
+            let mut unread = Vec::new();
+            for path in &self.shares {
+                match share_file_lines(path) {
+                    Ok(more) => lines.extend(more),
+                    Err(reason) => unread.push(reason),
+                }
+                if let Some(exposed) = exposure(path) {
+                    env.note(format_args!("warning: {exposed}"));
+                }
             }
+            let listed = unread.iter().fold(String::new(), |text, reason| text + "; " + reason);
+            let mut taken =
+                combine_lines(kit, &lines).map_err(|error| Failure::refused(format_args!("{error}{listed}")))?;
+            taken.rejected.extend(unread);
+            taken
         };
+        for note in &taken.notes {
+            env.note(format_args!("{note}"));
+        }
         for reason in &taken.rejected {
             env.note(format_args!("warning: set aside: {reason}"));
         }
         Ok(taken)
     }
+}
+
+/// The lines of one file of shares, each with its place; else why there are none.
+fn share_file_lines(path: &Path) -> Result<Vec<NamedLine>, String> {
+    let bytes = read_bounded(path, MAX_KIT_FILE).map_err(|error| error.to_string())?;
+    let not_text = || format!("{} is not plain text (UTF-8): save it as that, or type the share", path.display());
+    // Two bytes a character, as some editors save, leave zeros.
+    let text = str::from_utf8(&bytes).ok().filter(|text| !text.contains('\0')).ok_or_else(not_text)?;
+    // Some editors put a mark in front that nobody sees.
+    let text = text.trim_start_matches('\u{feff}');
+    let named =
+        |(number, line): (usize, &str)| (format!("{}, line {number}", path.display()), Zeroizing::new(line.to_owned()));
+    Ok(share_lines(text).map(named).collect())
 }
 
 /// Lines that are neither empty nor comments, with their numbers.
@@ -287,27 +344,37 @@ fn share_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 type NamedLine = (String, Zeroizing<String>);
 
-fn type_shares(env: &mut Environment<'_>, kit: &KitDescription, threshold: u8) -> Result<Vec<NamedLine>, Failure> {
+/// Asks for shares until there are enough that agree, or an empty line.
+fn type_shares(env: &mut Environment<'_>, kit: &KitDescription, threshold: u8) -> Result<TakenKit, Failure> {
     env.note(format_args!("Kit {} takes {threshold} shares, one a line; an empty line ends.", kit.id));
     let mut lines: Vec<NamedLine> = Vec::new();
-    let mut good = 0u8;
-    while good < threshold && lines.len() < 256 {
+    let mut indexes: Vec<u8> = Vec::new();
+    while lines.len() < 64 {
         let number = lines.len().saturating_add(1);
         let Some(line) = env.ask_line(&format!("Share {number}: "))?.filter(|line| !line.trim().is_empty()) else {
             break;
         };
-        match Share::parse(&line) {
-            Ok(_) => good = good.saturating_add(1),
-            Err(error) => env.note(format_args!("{error}")),
-        }
+        let parsed = Share::parse(&line).map_err(|error| error.to_string());
+        let parsed = parsed.and_then(|share| share.belongs_to(kit).map(|()| share.index()));
         lines.push((format!("line {number}"), line));
+        match parsed {
+            Ok(index) if !indexes.contains(&index) => indexes.push(index),
+            Ok(index) => env.note(format_args!("share {index} was given before")),
+            Err(reason) => env.note(format_args!("{reason}")),
+        }
+        if indexes.len() >= usize::from(threshold) {
+            match combine_lines(kit, &lines) {
+                Ok(taken) => return Ok(taken),
+                Err(error) => env.note(format_args!("{error}")),
+            }
+        }
     }
-    Ok(lines)
+    combine_lines(kit, &lines).map_err(Failure::refused)
 }
 
-fn combine_lines(lines: &[NamedLine]) -> Result<TakenKit, Failure> {
+fn combine_lines(kit: &KitDescription, lines: &[NamedLine]) -> Result<TakenKit, CombineError> {
     let submitted: Vec<Submitted<'_>> =
         lines.iter().map(|(source, line)| Submitted { source: source.clone(), line }).collect();
-    let combined = combine(&submitted).map_err(Failure::refused)?;
-    Ok(TakenKit { secret: combined.secret, rejected: combined.rejected })
+    let Combined { secret, rejected, notes } = combine(kit, &submitted)?;
+    Ok(TakenKit { secret, rejected, notes })
 }

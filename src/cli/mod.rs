@@ -1,6 +1,7 @@
 //! The command line: one file per command, no prints but through [`Environment`], no exits but through [`Failure`].
 
 mod custody;
+mod descriptor;
 pub mod environment;
 pub mod failure;
 mod init;
@@ -12,6 +13,7 @@ mod open;
 mod progress;
 mod recovery;
 mod seal;
+mod terminal;
 
 use std::ffi::OsString;
 
@@ -113,6 +115,10 @@ mod tests {
             let answer = self.0.pop_front().ok_or(io::ErrorKind::UnexpectedEof)?;
             Ok(Zeroizing::new(answer.to_owned()))
         }
+
+        fn clear(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     /// Standard input that answers with the phrase that standard output shows.
@@ -165,6 +171,10 @@ mod tests {
 
     /// Runs `init` in `dir` at a terminal; code, screen, errors.
     fn init_at_a_terminal(dir: &Path, secrets: &[&'static str]) -> (u8, String, String) {
+        init_with(dir, secrets, Terminals { stdin: true, stdout: true, stderr: true })
+    }
+
+    fn init_with(dir: &Path, secrets: &[&'static str], terminals: Terminals) -> (u8, String, String) {
         let shown = std::cell::RefCell::new(Vec::new());
         let mut errors = Vec::new();
         let random = RandomSource::new(&[b"terminal"]);
@@ -174,7 +184,7 @@ mod tests {
             stdin: &mut Copyist { shown: &shown, typed: None },
             stdout: &mut Screen(&shown),
             stderr: &mut errors,
-            terminals: Terminals { stdin: true, stdout: true, stderr: true },
+            terminals,
             prompt: &mut Person(secrets.iter().copied().collect()),
         };
         let arguments = ["sealgate", "init", "--dir"].map(OsString::from).into_iter().chain([dir.into()]);
@@ -194,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn a_phrase_that_nobody_can_type_back_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let terminals = Terminals { stdin: false, stdout: true, stderr: true };
+        let (code, screen, errors) = init_with(&folder.path().join("gate"), &["seven purple elephants"; 2], terminals);
+        assert_eq!((code, screen.as_str()), (64, ""));
+        assert!(errors.contains("typed back"), "{errors}");
+    }
+
+    #[test]
     fn passphrases_that_differ_make_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("gate");
@@ -201,7 +220,9 @@ mod tests {
         assert_eq!((code, screen.as_str()), (2, ""));
         assert!(errors.contains("differ") && !errors.contains("purple"), "{errors}");
         assert!(!dir.exists());
-        assert_eq!(init_at_a_terminal(&dir, &[]).0, 64);
+        let (code, _, errors) = init_at_a_terminal(&dir, &[]);
+        assert_eq!(code, 1);
+        assert!(errors.contains("input ended"), "{errors}");
     }
 
     #[test]

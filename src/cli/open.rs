@@ -164,6 +164,9 @@ pub(super) fn open_one(
         }
         other => other?,
     };
+    if custody.is_compromised(opened.kek_id) {
+        warn_compromised(env);
+    }
     let digest: String = hex(&opened.sha256);
     if output == Some(Path::new("-")) {
         env.note(format_args!("opened {} bytes, SHA-256 {digest}", opened.plaintext_len));
@@ -173,6 +176,13 @@ pub(super) fn open_one(
         env.say(format_args!("opened {} bytes, SHA-256 {digest}", opened.plaintext_len))?;
     }
     Ok(opened)
+}
+
+fn warn_compromised(env: &mut Environment<'_>) {
+    env.note(format_args!(
+        "warning: this was sealed under a key that is marked as compromised: whoever has the key can have read it, and \
+         can have written it"
+    ));
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -242,7 +252,11 @@ fn open_many(args: &OpenArgs, folder: Option<&Path>, out: &Path, env: &mut Envir
         return Err(Failure::usage("the plaintext needs a folder of its own"));
     }
     let custody = args.custody.open(env)?;
-    let scope_of = |tenant: &TenantId, id: KekId, purpose: Purpose| custody.scope_of(tenant, id, purpose);
+    let compromised = std::cell::Cell::new(false);
+    let scope_of = |tenant: &TenantId, id: KekId, purpose: Purpose| {
+        compromised.set(compromised.get() || custody.is_compromised(id));
+        custody.scope_of(tenant, id, purpose)
+    };
     let bulk = Bulk {
         provider: custody.provider(),
         scope_of: &scope_of,
@@ -279,6 +293,9 @@ fn open_many(args: &OpenArgs, folder: Option<&Path>, out: &Path, env: &mut Envir
         _ => return Err(Failure::usage("neither a folder nor a manifest")),
     };
     drop(meter);
+    if compromised.get() {
+        warn_compromised(env);
+    }
     report(&account?, told, args.json, env)
 }
 

@@ -1,6 +1,6 @@
 //! `sealgate recovery`: proves, uses and renews the recovery kit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -9,7 +9,8 @@ use super::keyring_args::{KeyringArgs, NewPassphraseArgs, must_be_new, named};
 use super::kit::{KitArgs, NewKitArgs, Undo};
 use super::open::{ObjectArgs, open_one};
 use super::{Environment, Failure, keys};
-use crate::keys::keyring::{Keyring, KeyringFile};
+use crate::keys::file::{Durability, exposure};
+use crate::keys::keyring::{Keyring, KeyringFile, SealedKeyring};
 use crate::keys::recovery::RecoverySecret;
 
 #[derive(Subcommand)]
@@ -84,8 +85,22 @@ struct Recovered {
     rejected: Vec<String>,
 }
 
-fn open_with_kit(file: &KeyringFile, kit: &KitArgs, env: &mut Environment<'_>) -> Result<Recovered, Failure> {
-    let sealed = file.read().map_err(|error| named(error.into(), file.path()))?;
+/// Opens a copy, whoever's it is and whoever may read it: a backup medium often says nothing of that. It is warned of.
+fn open_copy(path: &Path, kit: &KitArgs, env: &mut Environment<'_>) -> Result<Recovered, Failure> {
+    let file = KeyringFile::new(path);
+    let sealed = file.read_copy().map_err(|error| named(error.into(), path))?;
+    if let Some(exposed) = exposure(path) {
+        env.note(format_args!("warning: {exposed}"));
+    }
+    open_with_kit(&sealed, &file, kit, env)
+}
+
+fn open_with_kit(
+    sealed: &SealedKeyring,
+    file: &KeyringFile,
+    kit: &KitArgs,
+    env: &mut Environment<'_>,
+) -> Result<Recovered, Failure> {
     let taken = kit.take(env, sealed.kit())?;
     let keyring = sealed.open_with_kit(&taken.secret).map_err(|error| named(error.into(), file.path()))?;
     Ok(Recovered { keyring, rejected: taken.rejected })
@@ -103,14 +118,15 @@ fn require_whole(rejected: &[String]) -> Result<(), Failure> {
 }
 
 fn verify(args: &VerifyArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    let Recovered { keyring, rejected } = open_with_kit(&KeyringFile::new(&args.keyring), &args.kit, env)?;
+    let Recovered { keyring, rejected } = open_copy(&args.keyring, &args.kit, env)?;
     let proved = keyring.prove()?;
     env.say(format_args!(
-        "kit {} opens {}: generation {}, {} keys, {proved} versions proved",
+        "kit {} opens {}: generation {}, {}, {} proved",
         keyring.kit().id,
         args.keyring.display(),
         keyring.generation(),
-        keyring.entries().len()
+        keys::counted(keyring.entries().len(), "key"),
+        keys::counted(proved, "version")
     ))?;
     require_whole(&rejected)
 }
@@ -120,53 +136,65 @@ fn restore(args: &RestoreArgs, env: &mut Environment<'_>) -> Result<(), Failure>
         must_be_new(out)?;
     }
     let file = KeyringFile::new(&args.keyring);
-    let Recovered { mut keyring, .. } = open_with_kit(&file, &args.kit, env)?;
-    keyring.prove()?;
-    let new = args.new.read(env)?;
-    let (params, now) = (keyring.argon2(), env.now());
-    let restored = if let Some(out) = &args.out {
-        keyring.set_passphrase(&new, params, now, env.random)?;
-        KeyringFile::new(out).create(&keyring, now, env.random)?;
-        out
+    let Recovered { mut keyring, .. } = if args.out.is_some() {
+        open_copy(&args.keyring, &args.kit, env)?
     } else {
-        let set = |keyring: &mut Keyring| keyring.set_passphrase(&new, params, now, env.random);
-        file.update(keyring, now, env.random, set)?;
-        &args.keyring
+        let sealed = file.read().map_err(|error| named(error.into(), &args.keyring))?;
+        open_with_kit(&sealed, &file, &args.kit, env)?
+    };
+    keyring.prove()?;
+    let passphrase = args.new.read(env)?;
+    let now = env.now();
+    let new = keyring.prepare_passphrase(&passphrase, keyring.argon2(), now, env.random)?;
+    let (restored, durability) = if let Some(out) = &args.out {
+        keyring.assign_passphrase(new)?;
+        KeyringFile::new(out).create(&keyring, now, env.random)?;
+        (out, Durability::Synced)
+    } else {
+        let updated = file.update_by_kit(keyring, now, env.random, |keyring| keyring.assign_passphrase(new))?;
+        (&args.keyring, updated.durability)
     };
     env.note(format_args!(
         "{} opens with the new passphrase and, as before, with the kit: renew its backup copy. Shares or a phrase that \
-         were brought together for this are best renewed: `sealgate recovery renew`.",
+         were brought together for this are best renewed: `sealgate recovery renew --keyring {}`.",
+        restored.display(),
         restored.display()
     ));
-    Ok(())
+    Failure::unless_durable(restored, durability)
 }
 
 /// Kit and copy alone, as after the loss of everything else, must give every key, and open a real object with one.
 fn drill(args: &DrillArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    let Recovered { keyring, rejected } = open_with_kit(&KeyringFile::new(&args.keyring), &args.kit, env)?;
+    let Recovered { keyring, rejected } = open_copy(&args.keyring, &args.kit, env)?;
     let proved = keyring.prove()?;
     env.say(format_args!("the kit opens {}", args.keyring.display()))?;
-    env.say(format_args!("{proved} key versions unwrap and match their check values"))?;
+    env.say(format_args!("key versions that unwrap and match their check values: {proved}"))?;
     open_one(&args.what, &Custody::of(keyring), &args.object, None, false, env)?;
     env.say(format_args!("drill passed: with this kit, this copy and the objects, nothing is lost"))?;
     require_whole(&rejected)
 }
 
 fn renew(args: &RenewArgs, env: &mut Environment<'_>) -> Result<(), Failure> {
-    args.kit.check()?;
+    args.kit.check(env)?;
+    let file = args.keyring.file();
     let (opened, passphrase) = args.keyring.open_with_passphrase(env)?;
     let former = opened.kit().id;
     let now = env.now();
     let secret = RecoverySecret::draw(now, env.random)?;
+    let new = opened.prepare_kit(&passphrase, (&secret, args.kit.form()), now, env.random)?;
+    // Nobody should write down a kit that then cannot be used.
+    file.probe(now, env.random)?;
     let mut undo = Undo::default();
     args.kit.hand_out(env, &secret, &mut undo)?;
-    let (keyring, ()) = args.keyring.file().update(opened, now, env.random, |keyring| {
-        keyring.renew_kit(&passphrase, (&secret, args.kit.form()), now, env.random)
-    })?;
+    let updated = file
+        .update(opened, now, env.random, |keyring| keyring.assign_kit(new, now, env.random))
+        .map_err(|error| args.kit.void(error.into(), Some(former)))?;
+    // From here on the new kit is the only one.
     undo.keep();
+    args.kit.handed_out(env, secret.kit_id());
     env.note(format_args!(
         "The former kit {former} opens copies made before this, and nothing made from now on: destroy it and them."
     ));
-    keys::remind(&args.keyring, &keyring, env);
-    Ok(())
+    keys::remind(&args.keyring, &updated.keyring, env);
+    Failure::unless_durable(file.path(), updated.durability)
 }

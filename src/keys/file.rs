@@ -3,13 +3,16 @@
 //! A file is never written in place: the new text goes to a file of its own in the same folder, is flushed to the
 //! device, and takes the name of the old one in one step. Whoever reads finds the old text or the new one.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -96,14 +99,7 @@ fn read(path: &Path, limit: u64, private: bool) -> Result<Zeroizing<Vec<u8>>, Fi
     let file = File::open(path).map_err(io_error(path))?;
     let metadata = file.metadata().map_err(io_error(path))?;
     if private {
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(FileError::Permissions { path: path.to_owned(), mode });
-        }
-        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-        if owner != user {
-            return Err(FileError::Owner { path: path.to_owned(), owner, user });
-        }
+        exposure_of(path, &metadata).map_or(Ok(()), Err)?;
     }
     let too_large = || FileError::TooLarge { path: path.to_owned(), limit };
     if metadata.len() > limit {
@@ -114,6 +110,21 @@ fn read(path: &Path, limit: u64, private: bool) -> Result<Zeroizing<Vec<u8>>, Fi
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io_error(path))?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len <= limit) { Ok(bytes) } else { Err(too_large()) }
+}
+
+/// Why [`read_private`] would refuse a file for its owner or its permissions, for who reads it all the same and warns.
+#[must_use]
+pub fn exposure(path: &Path) -> Option<FileError> {
+    exposure_of(path, &fs::metadata(path).ok()?)
+}
+
+fn exposure_of(path: &Path, metadata: &fs::Metadata) -> Option<FileError> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Some(FileError::Permissions { path: path.to_owned(), mode });
+    }
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    (owner != user).then(|| FileError::Owner { path: path.to_owned(), owner, user })
 }
 
 /// Makes a new file of mode 0600 and writes all of `bytes` to the device. An existing file is left alone; a file that
@@ -143,14 +154,45 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Flushes the folder that `path` lies in: only then has what was made or renamed there a name that lasts.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
 /// `.NAME.tmp-`, the beginning of the names of unfinished writes of the file NAME.
-fn temporary_prefix(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    format!(".{name}.tmp-")
+fn temporary_prefix(path: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".tmp-");
+    prefix
+}
+
+/// Where a write of `path` stands until it is whole: the prefix and 16 hexadecimal digits.
+pub(in crate::keys) fn temporary(path: &Path, unique: [u8; 8]) -> PathBuf {
+    let mut name = temporary_prefix(path);
+    name.push(format!("{:016x}", u64::from_be_bytes(unique)));
+    path.with_file_name(name)
+}
+
+fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
+    let digits = name.as_bytes().strip_prefix(prefix.as_bytes());
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// Proves that a new file can be made beside `path`, by making one and removing it.
+pub fn probe_folder(path: &Path, unique: [u8; 8]) -> Result<(), FileError> {
+    let trial = temporary(path, unique);
+    create_private(&trial, b"")?;
+    fs::remove_file(&trial).map_err(io_error(&trial))
+}
+
+/// Whether a change that is in force would survive a power cut.
+#[derive(Debug)]
+pub enum Durability {
+    /// It is on the device.
+    Synced,
+    /// The system could not say that it is. The new file has its name all the same: nobody finds the old one.
+    Unsynced(io::Error),
 }
 
 /// The exclusive right to replace one file, held until it is dropped. Readers need none.
@@ -174,13 +216,14 @@ impl WriteLock {
         let mut name = real.file_name().unwrap_or_default().to_owned();
         name.push(".lock");
         let lock_path = real.with_file_name(name);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(io_error(&lock_path))?;
+        // Neither followed elsewhere nor waited for: what bears the lock's name may be anything.
+        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let lock = options.open(&lock_path).map_err(io_error(&lock_path))?;
+        if !lock.metadata().map_err(io_error(&lock_path))?.is_file() {
+            return Err(FileError::NotAFile { path: lock_path });
+        }
         for _ in 0..polls {
             match lock.try_lock() {
                 Ok(()) => {
@@ -199,7 +242,8 @@ impl WriteLock {
         let prefix = temporary_prefix(&self.real);
         for entry in fs::read_dir(folder(&self.real)).map_err(io_error(&self.real))? {
             let entry = entry.map_err(io_error(&self.real))?;
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let is_ours = is_temporary(&entry.file_name(), &prefix);
+            if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 fs::remove_file(entry.path()).map_err(io_error(&entry.path()))?;
             }
         }
@@ -213,15 +257,17 @@ impl WriteLock {
     }
 
     /// Replaces the file by `bytes`, whole or not at all. `unique` tells this write's temporary file from others'.
-    pub fn replace(&self, bytes: &[u8], unique: [u8; 8]) -> Result<(), FileError> {
-        let name = format!("{}{:016x}", temporary_prefix(&self.real), u64::from_be_bytes(unique));
-        let temporary = self.real.with_file_name(name);
+    ///
+    /// An error means that the old file is there. Once the new one has its name that is no longer so, and what fails
+    /// after it is no error but a [`Durability`].
+    pub fn replace(&self, bytes: &[u8], unique: [u8; 8]) -> Result<Durability, FileError> {
+        let temporary = temporary(&self.real, unique);
         create_private(&temporary, bytes)?;
         fs::rename(&temporary, &self.real).map_err(|cause| {
             let _ = fs::remove_file(&temporary);
             FileError::Io { path: self.real.clone(), cause }
         })?;
-        sync_folder(&self.real).map_err(io_error(&self.real))
+        Ok(sync_folder(&self.real).map_or_else(Durability::Unsynced, |()| Durability::Synced))
     }
 }
 
@@ -287,15 +333,54 @@ mod tests {
         let link = dir.path().join("link");
         create_private(&real, b"old").unwrap();
         symlink(&real, &link).unwrap();
-        fs::write(dir.path().join(".real.tmp-0123"), b"half").unwrap();
-        fs::write(dir.path().join(".other.tmp-0123"), b"not ours").unwrap();
+        fs::write(dir.path().join(".real.tmp-0123456789abcdef"), b"half").unwrap();
+        let others = [".other.tmp-0123456789abcdef", ".real.tmp-0123", ".real.tmp-0123456789abcdeg"];
+        for name in others {
+            fs::write(dir.path().join(name), b"not ours").unwrap();
+        }
+        fs::create_dir(dir.path().join(".real.tmp-00000000000000ff")).unwrap();
         let lock = WriteLock::acquire(&link).unwrap();
-        lock.replace(b"new", [1; 8]).unwrap();
+        assert!(matches!(lock.replace(b"new", [1; 8]), Ok(Durability::Synced)));
         assert_eq!(fs::read(&real).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         let mut names: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, [".other.tmp-0123", "link", "real", "real.lock"]);
+        let [other, short, odd] = others;
+        assert_eq!(names, [other, ".real.tmp-00000000000000ff", short, odd, "link", "real", "real.lock"]);
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_written_beside_themselves() {
+        use std::os::unix::ffi::OsStringExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(OsString::from_vec(b"k\xff".to_vec()));
+        create_private(&path, b"old").unwrap();
+        let leftover = dir.path().join(OsString::from_vec(b".k\xff.tmp-0123456789abcdef".to_vec()));
+        let other = dir.path().join(OsString::from_vec(b".k\xfe.tmp-0123456789abcdef".to_vec()));
+        fs::write(&leftover, b"half").unwrap();
+        fs::write(&other, b"another's").unwrap();
+        let lock = WriteLock::acquire(&path).unwrap();
+        assert!(lock.replace(b"new", [1; 8]).is_ok());
+        assert!(!leftover.exists() && other.exists());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_lock_that_is_no_file_is_refused_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        create_private(&path, b"x").unwrap();
+        let (lock, elsewhere) = (dir.path().join("secret.lock"), dir.path().join("elsewhere"));
+        symlink(&elsewhere, &lock).unwrap();
+        assert!(matches!(WriteLock::acquire_within(&path, 1), Err(FileError::Io { .. })));
+        assert!(!elsewhere.exists());
+        fs::remove_file(&lock).unwrap();
+        // A pipe nobody reads would have been waited for.
+        let made = std::process::Command::new("mkfifo").arg(&lock).status().unwrap();
+        assert!(made.success());
+        assert!(WriteLock::acquire_within(&path, 1).is_err());
+        fs::remove_file(&lock).unwrap();
+        assert!(WriteLock::acquire_within(&path, 1).is_ok());
     }
 }

@@ -51,7 +51,7 @@ use entry::{KEK_SALT_LEN, WrappedKek};
 pub use exchange::{ExchangeError, ImportTarget, PlainKeys};
 pub use slot::Argon2Params;
 use slot::{PassphraseSlot, RecoverySlot, Root, derived_cipher, unwrap_32, wrap_32};
-pub use store::KeyringFile;
+pub use store::{KeyringFile, Updated};
 
 /// The largest keyring file, in bytes.
 pub const MAX_KEYRING_LEN: u64 = 16 * 1024 * 1024;
@@ -67,10 +67,13 @@ const KEK_LABEL: &[u8] = b"sealgate/v1/keyring-kek\0";
 #[derive(Debug, Error)]
 pub enum KeyringError {
     /// The file begins differently.
-    #[error("this is not a sealgate keyring")]
+    #[error("this is not a sealgate keyring, or one that is damaged at its beginning")]
     NotAKeyring,
     /// The file has fewer bytes than it says.
-    #[error("the keyring is cut short: {expected} bytes expected, {found} found; use another copy of it")]
+    #[error(
+        "the keyring is cut short, or its length field is damaged: {expected} bytes expected, {found} found; use \
+         another copy of it"
+    )]
     CutShort {
         /// What the file should have.
         expected: u64,
@@ -78,7 +81,10 @@ pub enum KeyringError {
         found: u64,
     },
     /// The file has more bytes than it says.
-    #[error("the keyring has bytes behind its end: {expected} bytes expected, {found} found; use another copy of it")]
+    #[error(
+        "the keyring has bytes behind its end, or its length field is damaged: {expected} bytes expected, {found} \
+         found; use another copy of it"
+    )]
     Overlong {
         /// What the file should have.
         expected: u64,
@@ -132,9 +138,23 @@ pub enum KeyringError {
     /// The right key, and yet the tag does not hold: someone altered the file and made its checksum fit.
     #[error("the keyring was tampered with: its content does not authenticate; use another copy of it")]
     Tampered,
-    /// Between opening and writing, the keyring was replaced by one with another root.
-    #[error("the keyring was replaced or its recovery kit renewed in the meantime; try again")]
+    /// Between opening and writing, the keyring was replaced by one with another root or passphrase, or what was
+    /// agreed to is no longer what would happen.
+    #[error(
+        "the keyring, its passphrase or its kit was changed by someone else in the meantime: look at it, try again"
+    )]
     Replaced,
+    /// Between opening and writing, an older copy took the keyring's place.
+    #[error(
+        "the keyring went back from generation {opened} to {found} in the meantime: someone put an older copy in its \
+         place; nothing was changed"
+    )]
+    RolledBack {
+        /// The generation that was opened.
+        opened: u64,
+        /// The generation that is there now.
+        found: u64,
+    },
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -155,6 +175,9 @@ pub enum ChangeError {
     /// There is such an entry already.
     #[error("there is a key named {0} already")]
     EntryExists(EntryName),
+    /// There was such an entry: its versions are destroyed, its name stays taken.
+    #[error("there was a key named {0}, now destroyed: `sealgate keys rotate {0}` gives it a new version")]
+    EntryDestroyed(EntryName),
     /// The entry has no such version.
     #[error("{name} has no version {number}")]
     NoVersion {
@@ -199,8 +222,32 @@ pub enum ChangeError {
     #[error("a keyring keeps keys that wrap by local or aes-kw only")]
     Service,
     /// The keyring has, or had, a KEK of that id.
-    #[error("the keyring knows a key with the id {0} already")]
-    KekIdTaken(KekId),
+    #[error("the keyring knows a key with the id {id} already{}", if *.destroyed { " (destroyed)" } else { "" })]
+    KekIdTaken {
+        /// The id.
+        id: KekId,
+        /// Whether it had it.
+        destroyed: bool,
+    },
+    /// The same key under two ids.
+    #[error("the key {given} is, byte for byte, the key {known}")]
+    KeyTaken {
+        /// The id it was given with.
+        given: KekId,
+        /// The id it has already, in the keyring or in the same file.
+        known: KekId,
+    },
+    /// Zeros instead of a key.
+    #[error("the key {0} is all zeros: something went wrong where it was made")]
+    ZeroKey(KekId),
+    /// Several versions are suspended, each perhaps for a reason of its own.
+    #[error("versions {} of {name} are suspended: say which one to resume (--version N), or --all", join_numbers(.numbers))]
+    SeveralSuspended {
+        /// The entry.
+        name: EntryName,
+        /// The versions.
+        numbers: Vec<u32>,
+    },
     /// There is nothing to import.
     #[error("the file holds no key")]
     NoKeys,
@@ -213,6 +260,10 @@ pub enum ChangeError {
     /// The root could not be wrapped, or the file not be read or written.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+}
+
+fn join_numbers(numbers: &[u32]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl From<RandomError> for ChangeError {
@@ -271,12 +322,17 @@ impl SealedKeyring {
         self.open_content(root, || KeyringError::Tampered)
     }
 
-    /// Opens it as a later state of `earlier`, whose root it must still have.
-    fn reopen(&self, earlier: Keyring) -> Result<Keyring, KeyringError> {
-        if earlier.head.id != self.head.id {
+    /// Opens it as a later state of `earlier`, whose root it must still have; and whose passphrase too, unless the kit
+    /// opened it: who knew the former passphrase only must neither write nor bring it back.
+    fn reopen(&self, earlier: Keyring, reopening: Reopening) -> Result<Keyring, KeyringError> {
+        let same_passphrase = earlier.head.passphrase.is_same(&self.head.passphrase);
+        if earlier.head.id != self.head.id || (reopening == Reopening::ByPassphrase && !same_passphrase) {
             return Err(KeyringError::Replaced);
         }
-        self.open_content(earlier.root, || KeyringError::Replaced)
+        let opened = earlier.head.generation;
+        let keyring = self.open_content(earlier.root, || KeyringError::Replaced)?;
+        let found = keyring.head.generation;
+        if found < opened { Err(KeyringError::RolledBack { opened, found }) } else { Ok(keyring) }
     }
 
     fn open_content(&self, root: Root, failure: impl FnOnce() -> KeyringError) -> Result<Keyring, KeyringError> {
@@ -287,6 +343,25 @@ impl SealedKeyring {
         let entries = entries.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
         Ok(Keyring { head: self.head.clone(), root, entries })
     }
+}
+
+/// What entitles to reopen a keyring whose file may have changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reopening {
+    ByPassphrase,
+    ByKit,
+}
+
+/// A new passphrase for one keyring, stretched already: what takes long is done before the lock is taken.
+pub struct NewPassphrase {
+    keyring: [u8; KEYRING_ID_LEN],
+    slot: PassphraseSlot,
+}
+
+/// A new kit and root for one keyring, its passphrase stretched already.
+pub struct NewKit {
+    head: Head,
+    root: Root,
 }
 
 /// An opened keyring: the root in memory, every KEK wrapped under it.
@@ -398,6 +473,12 @@ impl Keyring {
         })
     }
 
+    /// Whether a KEK is marked compromised: who opens something with it should be warned.
+    #[must_use]
+    pub fn is_compromised(&self, kek_id: KekId) -> bool {
+        self.find(kek_id).is_some_and(|(_, version)| version.standing.state == KeyState::Compromised)
+    }
+
     /// The file's bytes as write number `generation`, under a fresh content salt.
     fn encode(&self, generation: u64, now: Timestamp, random: &RandomSource) -> Result<Vec<u8>, KeyringError> {
         let content_salt = random.draw_public(now, b"keyring content salt")?;
@@ -480,8 +561,11 @@ impl Keyring {
         random: &RandomSource,
     ) -> Result<u32, ChangeError> {
         let kek_id = kek.id();
-        if self.find(kek_id).is_some() || entry.versions.iter().any(|version| version.kek_id == kek_id) {
-            return Err(ChangeError::KekIdTaken(kek_id));
+        let known = self.find(kek_id).map(|(_, version)| version);
+        let known = known.or_else(|| entry.versions.iter().find(|version| version.kek_id == kek_id));
+        if let Some(version) = known {
+            let destroyed = version.standing.state == KeyState::Destroyed;
+            return Err(ChangeError::KekIdTaken { id: kek_id, destroyed });
         }
         let number = entry.next_number().ok_or(ChangeError::Full)?;
         let key = Some(self.wrap_kek(entry, kek, now, random)?);
@@ -501,8 +585,10 @@ impl Keyring {
         now: Timestamp,
         random: &RandomSource,
     ) -> Result<(), ChangeError> {
-        if self.entries.contains_key(name) {
-            return Err(ChangeError::EntryExists(name.clone()));
+        if let Some(entry) = self.entries.get(name) {
+            let destroyed = entry.versions.iter().all(|version| version.standing.state == KeyState::Destroyed);
+            let name = name.clone();
+            return Err(if destroyed { ChangeError::EntryDestroyed(name) } else { ChangeError::EntryExists(name) });
         }
         if self.entries.len() >= MAX_ENTRIES || self.total_versions() >= MAX_VERSIONS {
             return Err(ChangeError::Full);
@@ -513,8 +599,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// Rotates: [`Readiness::Active`] activates the prepared version, or makes a new one, and deactivates the active
-    /// ones before it; [`Readiness::Prepared`] makes a new pre-active version and changes nothing else. Returns the
+    /// Rotates: [`Readiness::Active`] activates the prepared version, or makes a new one, and retires the one before
+    /// it, a suspended one too; [`Readiness::Prepared`] makes a new pre-active version and changes nothing else. Returns the
     /// number of the version that was made or activated.
     pub fn rotate(
         &mut self,
@@ -547,8 +633,7 @@ impl Keyring {
             (None, _) if full => return Err(ChangeError::Full),
             (None, _) => return self.rotate_to_new(entry, readiness, now, random),
         };
-        retire_active(entry, now);
-        set_standing(entry, number, now, |_| Some(Standing::plain(KeyState::Active)));
+        make_active(entry, number, now);
         Ok(number)
     }
 
@@ -561,8 +646,7 @@ impl Keyring {
     ) -> Result<u32, ChangeError> {
         let number = self.add_version(entry, KeyState::PreActive, now, random)?;
         if readiness == Readiness::Active {
-            retire_active(entry, now);
-            set_standing(entry, number, now, |_| Some(Standing::plain(KeyState::Active)));
+            make_active(entry, number, now);
         }
         Ok(number)
     }
@@ -577,7 +661,26 @@ impl Keyring {
         action: Action,
         now: Timestamp,
     ) -> Result<Vec<u32>, ChangeError> {
+        let changes = self.plan(name, number, action)?;
         let entry = self.entry_mut(name)?;
+        for (number, after) in &changes {
+            if action == Action::Activate {
+                make_active(entry, *number, now);
+            } else {
+                set_standing(entry, *number, now, |_| Some(*after));
+            }
+        }
+        Ok(changes.into_iter().map(|(number, _)| number).collect())
+    }
+
+    /// What [`Keyring::apply`] would do: the versions and what they would become. Changes nothing.
+    pub fn plan(
+        &self,
+        name: &EntryName,
+        number: Option<u32>,
+        action: Action,
+    ) -> Result<Vec<(u32, Standing)>, ChangeError> {
+        let entry = self.entry(name).ok_or_else(|| ChangeError::NoEntry(name.clone()))?;
         let numbers = match number {
             Some(number) => vec![number],
             None => entry.affected_by(action),
@@ -596,10 +699,7 @@ impl Keyring {
             })?;
             changes.push((number, after));
         }
-        for (number, after) in &changes {
-            set_standing(entry, *number, now, |_| Some(*after));
-        }
-        Ok(changes.into_iter().map(|(number, _)| number).collect())
+        Ok(changes)
     }
 
     /// Puts a new passphrase in the place of the old one. The root stays: whoever kept an older copy of the file and
@@ -611,7 +711,28 @@ impl Keyring {
         now: Timestamp,
         random: &RandomSource,
     ) -> Result<(), KeyringError> {
-        self.head.passphrase = PassphraseSlot::seal(&self.root, &self.head.id, passphrase, params, now, random)?;
+        let new = self.prepare_passphrase(passphrase, params, now, random)?;
+        self.assign_passphrase(new)
+    }
+
+    /// The slow part of [`Keyring::set_passphrase`].
+    pub fn prepare_passphrase(
+        &self,
+        passphrase: &Secret<[u8]>,
+        params: Argon2Params,
+        now: Timestamp,
+        random: &RandomSource,
+    ) -> Result<NewPassphrase, KeyringError> {
+        let slot = PassphraseSlot::seal(&self.root, &self.head.id, passphrase, params, now, random)?;
+        Ok(NewPassphrase { keyring: self.head.id, slot })
+    }
+
+    /// The rest of it, on the same keyring or a later state of it under the same root.
+    pub fn assign_passphrase(&mut self, new: NewPassphrase) -> Result<(), KeyringError> {
+        if new.keyring != self.head.id {
+            return Err(KeyringError::Replaced);
+        }
+        self.head.passphrase = new.slot;
         Ok(())
     }
 
@@ -624,9 +745,30 @@ impl Keyring {
         now: Timestamp,
         random: &RandomSource,
     ) -> Result<(), ChangeError> {
+        let new = self.prepare_kit(passphrase, kit, now, random)?;
+        self.assign_kit(new, now, random)
+    }
+
+    /// The slow part of [`Keyring::renew_kit`].
+    pub fn prepare_kit(
+        &self,
+        passphrase: &Secret<[u8]>,
+        kit: (&RecoverySecret, KitForm),
+        now: Timestamp,
+        random: &RandomSource,
+    ) -> Result<NewKit, KeyringError> {
         let root = Root::draw(now, random)?;
         let params = self.head.passphrase.params;
         let head = Self::fresh_head(self.head.id, &root, (passphrase, params), kit, now, random)?;
+        Ok(NewKit { head, root })
+    }
+
+    /// The rest of it, on the same keyring or a later state of it.
+    pub fn assign_kit(&mut self, new: NewKit, now: Timestamp, random: &RandomSource) -> Result<(), ChangeError> {
+        let NewKit { head, root } = new;
+        if head.id != self.head.id {
+            return Err(KeyringError::Replaced.into());
+        }
         let mut renewed =
             Self { head: Head { generation: self.head.generation, ..head }, root, entries: BTreeMap::new() };
         for (name, entry) in &self.entries {
@@ -661,13 +803,14 @@ impl Entry {
     }
 }
 
-/// Deactivates every active version.
-fn retire_active(entry: &mut Entry, now: Timestamp) {
-    let active: Vec<u32> =
-        entry.versions.iter().filter(|version| version.standing.state.seals()).map(|version| version.number).collect();
-    for number in active {
-        set_standing(entry, number, now, |standing| standing.after(Action::Deactivate).ok());
+/// Lets one version seal and retires every other that does or, suspended, would again: at most one version is active
+/// or resumes as active.
+fn make_active(entry: &mut Entry, number: u32, now: Timestamp) {
+    let others: Vec<u32> = entry.versions.iter().map(|version| version.number).filter(|n| *n != number).collect();
+    for other in others {
+        set_standing(entry, other, now, |standing| standing.after(Action::Deactivate).ok());
     }
+    set_standing(entry, number, now, |_| Some(Standing::plain(KeyState::Active)));
 }
 
 fn set_standing(entry: &mut Entry, number: u32, now: Timestamp, after: impl Fn(Standing) -> Option<Standing>) {

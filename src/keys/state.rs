@@ -155,6 +155,12 @@ impl Standing {
         }
     }
 
+    /// Whether it seals, or would once it is resumed.
+    #[must_use]
+    pub const fn is_or_resumes_active(self) -> bool {
+        self.state.seals() || matches!(self.resumes_as, Some(KeyState::Active))
+    }
+
     /// The standing after `action`, by the table on this page.
     pub fn after(self, action: Action) -> Result<Self, TransitionError> {
         use KeyState::{Active, Compromised, Deactivated, Destroyed, PreActive, Suspended};

@@ -39,7 +39,7 @@ fn init_makes_a_keyring_a_kit_and_a_configuration_that_belong_together() {
     assert!(list.contains("active *") && list.contains("main") && list.contains("local"), "{list}");
     sandbox.keys("recipients").ends(0, "64 MiB, 3 passes").ends(0, "phrase");
     sandbox.secret_file("phrase", &phrase);
-    sandbox.run(&["recovery", "verify", "--phrase-file", "phrase"]).ends(0, "1 versions proved");
+    sandbox.run(&["recovery", "verify", "--phrase-file", "phrase"]).ends(0, "1 version proved");
     sandbox.run_with(&["recovery", "verify"], &phrase).ends(0, "opens keyring");
 }
 

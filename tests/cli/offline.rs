@@ -126,6 +126,11 @@ fn another_name_another_key_or_a_changed_byte_is_refused_and_leaves_nothing() {
     sandbox.keys("suspend default").ends(0, "");
     open(&sandbox, &["body", "out"]).ends(2, "suspended");
     sandbox.keys("resume default").ends(0, "");
+    sandbox.keys("rotate default").ends(0, "");
+    let run = open(&sandbox, &["--verify", "body"]).ends(0, "opened");
+    assert!(!run.err.contains("compromised"));
+    sandbox.keys("compromise default --version 1").ends(0, "");
+    open(&sandbox, &["--verify", "body"]).ends(0, "marked as compromised");
     fs::write(sandbox.path("out"), "precious").unwrap();
     open(&sandbox, &["body", "out"]).ends(2, "not overwritten");
     assert_eq!(fs::read(sandbox.path("out")).unwrap(), b"precious");

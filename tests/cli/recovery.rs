@@ -59,10 +59,10 @@ fn shares_of_another_kit_and_shares_by_hand() {
     let (sandbox, other) = (with_shares("2/3"), with_shares("2/3"));
     fs::copy(other.path(&share(1)), sandbox.path("foreign")).unwrap();
     let mixed = ["recovery", "verify", "--shares", "foreign", "shares/share-2.txt"];
-    sandbox.run(&mixed).ends(2, "different kits");
+    sandbox.run(&mixed).ends(2, "foreign, line 6: this is share 1 of kit");
     fs::copy(other.path(&share(2)), sandbox.path("foreign2")).unwrap();
     let foreign = ["recovery", "verify", "--shares", "foreign", "foreign2"];
-    sandbox.run(&foreign).ends(2, "does not open this keyring");
+    sandbox.run(&foreign).ends(2, "no share was given; foreign, line 6");
     let line = |index| {
         let text = fs::read_to_string(sandbox.path(&share(index))).unwrap();
         text.lines().find(|line| !line.starts_with('#')).unwrap().to_owned()
@@ -70,7 +70,7 @@ fn shares_of_another_kit_and_shares_by_hand() {
     let typed = format!("{}\nnonsense\n{}\n", line(1), line(3).to_lowercase());
     sandbox.run_with(&["recovery", "verify"], &typed).ends(2, "line 2: not a share");
     let typed = format!("{}\n{}\n", line(1), line(3).to_lowercase());
-    sandbox.run_with(&["recovery", "verify"], &typed).ends(0, "1 versions proved");
+    sandbox.run_with(&["recovery", "verify"], &typed).ends(0, "1 version proved");
     // Several lines in one file.
     fs::write(sandbox.path("together"), typed).unwrap();
     sandbox.run(&["recovery", "verify", "--shares", "together"]).ends(0, "proved");

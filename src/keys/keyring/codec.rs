@@ -104,6 +104,9 @@ pub(super) fn decode_file(file: &[u8]) -> Result<(Head, &[u8], &[u8]), KeyringEr
         return Err(KeyringError::CutShort { expected: length(MIN_LEN), found });
     };
     let expected = u64::from(expected);
+    if expected > MAX_KEYRING_LEN {
+        return Err(KeyringError::Damaged);
+    }
     if found < expected {
         return Err(KeyringError::CutShort { expected, found });
     }
@@ -256,6 +259,9 @@ fn decode_entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, KeyringError> {
                 return Err(KeyringError::Malformed("version numbers"));
             }
             entry.versions.push(version);
+        }
+        if entry.versions.iter().filter(|version| version.standing.is_or_resumes_active()).count() > 1 {
+            return Err(KeyringError::Malformed("more than one sealing version"));
         }
         if entries.last().is_some_and(|last| last.name >= entry.name) {
             return Err(KeyringError::Malformed("order of names"));

@@ -3,6 +3,7 @@
 //! Which algorithm a KEK wraps by, whose it is and its state are not in this form. It is written and read here byte
 //! by byte: a JSON library would leave copies of the keys in its buffers.
 
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -184,9 +185,9 @@ impl Keyring {
         Ok(PlainKeys(keys))
     }
 
-    /// Takes keys in as versions of one entry, in their order; their ids must be new to the keyring. They are
-    /// deactivated (they open, they do not seal), except that a single one may be made active, which deactivates the
-    /// active ones before it. All or none are taken.
+    /// Takes keys in as versions of one entry, in their order; their ids and the keys themselves must be new to the
+    /// keyring. They are deactivated (they open, they do not seal), except that a single one may be made active, which
+    /// retires the one before it. All or none are taken.
     pub fn import(
         &mut self,
         keys: &PlainKeys,
@@ -204,6 +205,7 @@ impl Keyring {
         if self.total_versions().saturating_add(keys.len()) > MAX_VERSIONS {
             return Err(ChangeError::Full);
         }
+        self.check_new(keys)?;
         let known = self.entries.remove(name);
         let is_new = known.is_none();
         if is_new && self.entries.len() >= MAX_ENTRIES {
@@ -227,6 +229,34 @@ impl Keyring {
         imported
     }
 
+    /// Refuses zeros, and a key that is there already: it would outlive the destruction of either.
+    fn check_new(&self, keys: &PlainKeys) -> Result<(), ChangeError> {
+        for (position, (id, key)) in keys.0.iter().enumerate() {
+            if let Some((_, version)) = self.find(*id) {
+                let destroyed = version.standing.state == KeyState::Destroyed;
+                return Err(ChangeError::KekIdTaken { id: *id, destroyed });
+            }
+            if bool::from(key.expose_secret().ct_eq(&[0; KEY_LEN])) {
+                return Err(ChangeError::ZeroKey(*id));
+            }
+            same_key(key.expose_secret(), keys.0.iter().take(position))
+                .map_or(Ok(()), |known| Err(ChangeError::KeyTaken { given: *id, known }))?;
+        }
+        for entry in self.entries() {
+            for version in &entry.versions {
+                let kek = match self.kek(entry, version) {
+                    Ok(kek) => kek,
+                    Err(KeyError::Revoked(_)) => continue,
+                    Err(_) => return Err(super::KeyringError::Malformed("KEK").into()),
+                };
+                if let Some(given) = same_key(kek.expose_secret(), keys.0.iter()) {
+                    return Err(ChangeError::KeyTaken { given, known: version.kek_id });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn import_into(
         &self,
         entry: &mut Entry,
@@ -248,13 +278,20 @@ impl Keyring {
             numbers.push(self.put_version(entry, &kek, KeyState::Deactivated, now, random)?);
         }
         if target.active {
-            super::retire_active(entry, now);
-            if let Some(version) = entry.versions.last_mut() {
-                version.standing = super::Standing::plain(KeyState::Active);
+            for number in &numbers {
+                super::make_active(entry, *number, now);
             }
         }
         Ok(numbers)
     }
+}
+
+/// The id of the one among `keys` that has these bytes.
+fn same_key<'a>(
+    key: &[u8; KEY_LEN],
+    mut keys: impl Iterator<Item = &'a (KekId, Secret<[u8; KEY_LEN]>)>,
+) -> Option<KekId> {
+    keys.find(|(_, other)| bool::from(key.ct_eq(other.expose_secret()))).map(|(id, _)| *id)
 }
 
 #[cfg(test)]

@@ -198,6 +198,11 @@ impl PassphraseSlot {
         Ok(Self { params, salt, wrapped })
     }
 
+    /// Whether it is the very same sealing of the root.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.salt == other.salt && self.wrapped == other.wrapped && self.params == other.params
+    }
+
     pub(super) fn open(&self, keyring: &[u8; KEYRING_ID_LEN], passphrase: &Secret<[u8]>) -> Result<Root, KeyringError> {
         let prk = Prk::new(stretch(passphrase, &self.salt, self.params)?.expose_secret());
         let encoded = self.params.to_bytes();

@@ -253,7 +253,7 @@ fn a_renewed_kit_and_root_leave_the_former_ones_nothing() {
     let sealed = parse(&new).unwrap();
     assert!(matches!(sealed.open_with_kit(&kit(1)), Err(KeyringError::OtherKit { .. })));
     let former = parse(&old).unwrap().open_with_kit(&kit(1)).unwrap();
-    assert!(matches!(sealed.reopen(former), Err(KeyringError::Replaced)));
+    assert!(matches!(sealed.reopen(former, Reopening::ByKit), Err(KeyringError::Replaced)));
     for opened in [sealed.open_with_kit(&new_kit).unwrap(), sealed.open(&pass).unwrap()] {
         assert!(export(&opened) == keys);
         assert_eq!((opened.kit().form, opened.kit().made), (shares, LATER));
@@ -285,7 +285,7 @@ fn exported_keys_come_back_as_versions_that_open() {
     assert_eq!(target.import(&keys, to, NOW, &random).unwrap(), [1, 2]);
     assert_eq!(states(&target, "moved"), [KeyState::Deactivated; 2]);
     assert!(target.danger_export(&[]).unwrap().danger_plaintext() == keys.danger_plaintext());
-    assert!(matches!(target.import(&keys, to, NOW, &random), Err(ChangeError::KekIdTaken(_))));
+    assert!(matches!(target.import(&keys, to, NOW, &random), Err(ChangeError::KekIdTaken { destroyed: false, .. })));
     let one = source.danger_export(&[name("beta")]).unwrap();
     let other = tenant("b");
     let foreign = ImportTarget { tenant: &other, ..to };
@@ -320,8 +320,8 @@ fn writers_work_on_what_the_file_says_now() {
     assert!(occupied.contains("not overwritten"), "{occupied}");
     let [first, second] = [0, 1].map(|_| file.read().unwrap().open_with_kit(&kit(1)).unwrap());
     let rotate = |keyring: &mut Keyring| keyring.rotate(&name("alpha"), Readiness::Active, LATER, &random);
-    assert_eq!(file.update(first, LATER, &random, rotate).unwrap().1, 4);
-    let (written, number) = file.update(second, LATER, &random, rotate).unwrap();
+    assert_eq!(file.update(first, LATER, &random, rotate).unwrap().result, 4);
+    let Updated { keyring: written, result: number, .. } = file.update(second, LATER, &random, rotate).unwrap();
     assert_eq!((number, written.generation()), (5, 3));
     assert_eq!(file.read().unwrap().generation(), 3);
     // A refused change writes nothing.
@@ -340,6 +340,94 @@ fn writers_work_on_what_the_file_says_now() {
     assert!(matches!(replaced, ChangeError::Keyring(KeyringError::Replaced)));
     let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn a_former_passphrase_and_an_older_copy_are_not_written_over_newer_ones() {
+    let (dir, random) = (tempfile::tempdir().unwrap(), random());
+    let file = KeyringFile::new(dir.path().join("keyring"));
+    file.create(&sample(), NOW, &random).unwrap();
+    let opened = || file.read().unwrap().open_with_kit(&kit(1)).unwrap();
+    let set = |text: &'static str| {
+        let random = &random;
+        move |keyring: &mut Keyring| keyring.set_passphrase(&passphrase(text), Argon2Params::FLOOR, LATER, random)
+    };
+    let (first, second, third) = (opened(), opened(), opened());
+    file.update(first, LATER, &random, set("the new one")).unwrap();
+    let refused = file.update(second, LATER, &random, set("a third one")).err();
+    assert!(matches!(refused, Some(KeyringError::Replaced)));
+    assert!(file.read().unwrap().open(&passphrase("the new one")).is_ok());
+    // The kit needs no passphrase.
+    file.update_by_kit(third, LATER, &random, set("by the kit")).unwrap();
+    assert!(file.read().unwrap().open(&passphrase("by the kit")).is_ok());
+    // An older copy comes back while a command waits.
+    let older = std::fs::read(file.path()).unwrap();
+    let rotate = |keyring: &mut Keyring| keyring.rotate(&name("alpha"), Readiness::Active, LATER, &random);
+    file.update(opened(), LATER, &random, rotate).unwrap();
+    let newer = opened();
+    std::fs::write(file.path(), &older).unwrap();
+    let refused = file.update(newer, LATER, &random, rotate).err();
+    assert!(matches!(refused, Some(ChangeError::Keyring(KeyringError::RolledBack { opened: 4, found: 3 }))));
+    assert_eq!(std::fs::read(file.path()).unwrap(), older);
+}
+
+#[test]
+fn what_was_prepared_for_one_keyring_is_not_assigned_to_another() {
+    let (mut one, other, random) = (sample(), sample(), random());
+    let new = other.prepare_passphrase(&passphrase("p"), Argon2Params::FLOOR, NOW, &random).unwrap();
+    assert!(matches!(one.assign_passphrase(new), Err(KeyringError::Replaced)));
+    let kit = kit(2);
+    let new = other.prepare_kit(&passphrase("p"), (&kit, KitForm::Phrase), NOW, &random).unwrap();
+    assert!(matches!(one.assign_kit(new, NOW, &random), Err(ChangeError::Keyring(KeyringError::Replaced))));
+}
+
+#[test]
+fn at_most_one_version_seals_or_will() {
+    let (mut keyring, random) = (empty(), random());
+    let key = name("k");
+    keyring.create_entry(&key, &tenant("t"), WrapAlg::Local, Readiness::Active, NOW, &random).unwrap();
+    // Every way to make another version seal retires the suspended one.
+    for way in 0..4 {
+        let before = keyring.entry(&key).unwrap().sealing_version().unwrap().number;
+        keyring.apply(&key, Some(before), Action::Suspend, NOW).unwrap();
+        match way {
+            0 => drop(keyring.rotate(&key, Readiness::Active, NOW, &random).unwrap()),
+            1 => {
+                keyring.rotate(&key, Readiness::Prepared, NOW, &random).unwrap();
+                keyring.apply(&key, None, Action::Activate, NOW).unwrap();
+            }
+            2 => {
+                let number = keyring.rotate(&key, Readiness::Prepared, NOW, &random).unwrap();
+                keyring.apply(&key, Some(number), Action::Activate, NOW).unwrap();
+            }
+            _ => {
+                let text = b"{\"000102030405060708090a0b0c0d0e0f\":\
+                    \"1111111111111111111111111111111111111111111111111111111111111111\"}";
+                let t = tenant("t");
+                let to = ImportTarget { name: &key, tenant: &t, alg: WrapAlg::Local, active: true };
+                keyring.import(&PlainKeys::parse(text).unwrap(), to, NOW, &random).unwrap();
+            }
+        }
+        keyring.apply(&key, Some(before), Action::Resume, NOW).unwrap();
+        let versions = &keyring.entry(&key).unwrap().versions;
+        assert_eq!(versions.iter().filter(|v| v.standing.is_or_resumes_active()).count(), 1, "way {way}");
+        assert_eq!(keyring.entry(&key).unwrap().sealing_version().unwrap().number, before + 1);
+    }
+    // A file that says otherwise is refused.
+    assert!(codec::decode_content(&codec::encode_content(keyring.entries()).unwrap()).is_ok());
+    let suspended = Standing { state: KeyState::Suspended, resumes_as: Some(KeyState::Active) };
+    keyring.entries.get_mut(&key).unwrap().versions[0].standing = suspended;
+    let refused = codec::decode_content(&codec::encode_content(keyring.entries()).unwrap());
+    assert!(matches!(refused, Err(KeyringError::Malformed("more than one sealing version"))));
+}
+
+#[test]
+fn a_compromised_key_is_known_by_its_id() {
+    let mut keyring = sample();
+    let id = keyring.entry(&name("alpha")).unwrap().versions[2].kek_id;
+    assert!(!keyring.is_compromised(id));
+    keyring.apply(&name("alpha"), Some(3), Action::Compromise, NOW).unwrap();
+    assert!(keyring.is_compromised(id) && !keyring.is_compromised(KekId::from_bytes([0; 16])));
 }
 
 #[test]

@@ -10,7 +10,6 @@
 //! there a wrong share gives a wrong secret without a word. `y` at x = index is an ordinary share over the polynomial
 //! 0x11d; `gfcombine` of libgfshare joins such files too.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use blahaj::{Share as Point, Sharks};
@@ -18,7 +17,7 @@ use rand_core::{TryCryptoRng, TryRng};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{KIT_ID_LEN, KitForm, KitId, RECOVERY_SECRET_LEN, RecoverySecret};
+use super::{KIT_ID_LEN, KitDescription, KitForm, KitId, RECOVERY_SECRET_LEN, RecoverySecret};
 use crate::clock::Timestamp;
 use crate::crypto::random::{RandomError, RandomSource};
 use crate::digest::sha256;
@@ -159,6 +158,21 @@ impl Share {
         Ok(Self { kit: KitId(*kit), index: *index, threshold: *threshold, count: *count, y })
     }
 
+    /// Whether it is of the kit, and split as the keyring says; else the reason why not.
+    pub fn belongs_to(&self, kit: &KitDescription) -> Result<(), String> {
+        if self.kit == kit.id && self.form() == kit.form {
+            return Ok(());
+        }
+        Err(format!(
+            "this is share {} of kit {} ({}), and the keyring has kit {} ({})",
+            self.index,
+            self.kit,
+            self.form(),
+            kit.id,
+            kit.form
+        ))
+    }
+
     fn point(&self) -> Option<Point> {
         let mut bytes = Zeroizing::new([0u8; RECOVERY_SECRET_LEN + 1]);
         let source = [self.index].into_iter().chain(self.y.expose_secret().iter().copied());
@@ -268,33 +282,23 @@ pub struct Submitted<'a> {
 pub struct Combined {
     /// The kit's secret, proved by the kit id.
     pub secret: RecoverySecret,
-    /// How the kit is split.
-    pub form: KitForm,
     /// Shares that were set aside, each with the reason: replace them.
     pub rejected: Vec<String>,
+    /// What is no fault of a share, such as one that was given twice.
+    pub notes: Vec<String>,
 }
 
 /// Why shares gave no secret. Each message names shares by where they came from.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CombineError {
+    /// The kit was never split.
+    #[error("the kit {0} of this keyring is a phrase, not shares")]
+    Phrase(KitId),
     /// No share at all.
     #[error("no share was given{}", listed(.rejected))]
     None {
         /// What was given instead.
         rejected: Vec<String>,
-    },
-    /// The shares do not belong together.
-    #[error("these shares are of different kits: {0}")]
-    DifferentKits(String),
-    /// Two different lines claim one index.
-    #[error("{first} and {second} both say that they are share {index}, and differ")]
-    Conflict {
-        /// The index.
-        index: u8,
-        /// The one.
-        first: String,
-        /// The other.
-        second: String,
     },
     /// Fewer good shares than the threshold.
     #[error("{needed} shares are needed, {good} good ones were given{}", listed(.rejected))]
@@ -309,17 +313,21 @@ pub enum CombineError {
     /// As many as the threshold, and one is wrong.
     #[error(
         "one of these shares is wrong though its checksum holds, and with {needed} alone none can be named: bring \
-             another"
+             another{}", listed(.rejected)
     )]
     OneIsWrong {
         /// The threshold.
         needed: u8,
+        /// What was set aside.
+        rejected: Vec<String>,
     },
     /// More than the threshold, and too many are wrong.
-    #[error("so many of these shares are wrong that no {needed} of them belong together")]
+    #[error("so many of these shares are wrong that no {needed} of them belong together{}", listed(.rejected))]
     TooManyWrong {
         /// The threshold.
         needed: u8,
+        /// What was set aside.
+        rejected: Vec<String>,
     },
 }
 
@@ -327,11 +335,23 @@ fn listed(rejected: &[String]) -> String {
     rejected.iter().fold(String::new(), |text, reason| text + "; " + reason)
 }
 
-/// Joins shares. Lines that are no share are set aside and named; a share that is given twice counts once; with more
-/// than the threshold, shares that are wrong although their checksum holds are found and named.
-pub fn combine(submitted: &[Submitted<'_>]) -> Result<Combined, CombineError> {
+/// A share that may be good: it is whole, and of the kit and form that the keyring names.
+struct Candidate<'a> {
+    source: &'a str,
+    share: Share,
+    point: Point,
+}
+
+/// Joins the shares of the kit that a keyring names. What is no share, or another kit's, is set aside and named; a
+/// share that is given twice counts once; with more than the threshold, shares that are wrong although their checksum
+/// holds are found and named, also where two claim the same index.
+pub fn combine(kit: &KitDescription, submitted: &[Submitted<'_>]) -> Result<Combined, CombineError> {
+    let KitForm::Shares { threshold, .. } = kit.form else {
+        return Err(CombineError::Phrase(kit.id));
+    };
     let mut rejected = Vec::new();
-    let mut shares: BTreeMap<u8, (&str, Share)> = BTreeMap::new();
+    let mut notes = Vec::new();
+    let mut candidates: Vec<Candidate<'_>> = Vec::new();
     for Submitted { source, line } in submitted {
         let share = match Share::parse(line) {
             Ok(share) => share,
@@ -340,54 +360,53 @@ pub fn combine(submitted: &[Submitted<'_>]) -> Result<Combined, CombineError> {
                 continue;
             }
         };
-        if let Some((other_source, other)) = shares.values().next()
-            && (other.kit != share.kit || other.form() != share.form())
-        {
-            let (a, b) = (describe(other_source, other), describe(source, &share));
-            return Err(CombineError::DifferentKits(format!("{a}; {b}")));
-        }
-        if let Some((first, known)) = shares.get(&share.index) {
-            if known.y.expose_secret() != share.y.expose_secret() {
-                let (first, second) = ((*first).to_owned(), source.clone());
-                return Err(CombineError::Conflict { index: share.index, first, second });
-            }
-            rejected.push(format!("{source}: share {} is the same as {first}", share.index));
+        if let Err(reason) = share.belongs_to(kit) {
+            rejected.push(format!("{source}: {reason}"));
             continue;
         }
-        shares.insert(share.index, (source, share));
+        let same = |other: &&Candidate<'_>| {
+            other.share.index == share.index && other.share.y.expose_secret() == share.y.expose_secret()
+        };
+        if let Some(first) = candidates.iter().find(same) {
+            notes.push(format!("{source}: share {} is the same as {}", share.index, first.source));
+        } else if let Some(point) = share.point() {
+            candidates.push(Candidate { source, share, point });
+        }
     }
-    let Some((kit, threshold, form)) = shares.values().next().map(|(_, s)| (s.kit, s.threshold, s.form())) else {
-        return Err(CombineError::None { rejected });
-    };
+    candidates.sort_by_key(|candidate| candidate.share.index);
+    let distinct = candidates.chunk_by(|a, b| a.share.index == b.share.index).count();
     let needed = usize::from(threshold);
-    if shares.len() < needed {
-        return Err(CombineError::TooFew { needed: threshold, good: shares.len(), rejected });
+    if candidates.is_empty() {
+        return Err(CombineError::None { rejected });
     }
-    let points: Vec<(&str, u8, Point)> =
-        shares.values().filter_map(|(source, share)| Some((*source, share.index, share.point()?))).collect();
-    let Some((chosen, secret)) = first_agreeing(&points, needed, kit) else {
-        return Err(if points.len() == needed {
-            CombineError::OneIsWrong { needed: threshold }
+    if distinct < needed {
+        rejected.extend(notes);
+        return Err(CombineError::TooFew { needed: threshold, good: distinct, rejected });
+    }
+    let mut search = Search { candidates: &candidates, needed, kit: kit.id, chosen: Vec::new(), steps: MAX_STEPS };
+    let Some(secret) = search.from(0) else {
+        return Err(if candidates.len() == needed {
+            CombineError::OneIsWrong { needed: threshold, rejected }
         } else {
-            CombineError::TooManyWrong { needed: threshold }
+            CombineError::TooManyWrong { needed: threshold, rejected }
         });
     };
+    let chosen = search.chosen;
+    let is_chosen = |index: u8| chosen.iter().any(|i| candidates.get(*i).is_some_and(|c| c.share.index == index));
     // A point lies on the polynomial if and only if it gives the secret together with M - 1 points that do.
-    let base: Vec<&Point> = chosen.iter().skip(1).filter_map(|i| points.get(*i).map(|(_, _, p)| p)).collect();
-    for (position, (source, index, point)) in points.iter().enumerate() {
+    let base: Vec<&Point> = chosen.iter().skip(1).filter_map(|i| candidates.get(*i).map(|c| &c.point)).collect();
+    for (position, Candidate { source, share, point }) in candidates.iter().enumerate() {
         if chosen.contains(&position) {
             continue;
         }
         let with_it: Vec<&Point> = base.iter().copied().chain([point]).collect();
-        if join(&with_it, needed).is_none_or(|secret| secret.kit_id() != kit) {
-            rejected.push(format!("{source}: share {index} is wrong though its checksum holds"));
+        // Of two that claim an index one is the right one, and chosen.
+        let agrees = !is_chosen(share.index) && join(&with_it, needed).is_some_and(|s| s.kit_id() == kit.id);
+        if !agrees {
+            rejected.push(format!("{source}: share {} is wrong though its checksum holds", share.index));
         }
     }
-    Ok(Combined { secret, form, rejected })
-}
-
-fn describe(source: &str, share: &Share) -> String {
-    format!("{source} is share {} of kit {} ({})", share.index, share.kit, share.form())
+    Ok(Combined { secret, rejected, notes })
 }
 
 fn join(points: &[&Point], needed: usize) -> Option<RecoverySecret> {
@@ -396,22 +415,45 @@ fn join(points: &[&Point], needed: usize) -> Option<RecoverySecret> {
     Secret::from_slice(&bytes).map(RecoverySecret::new)
 }
 
-/// The first subset of `needed` points, in lexical order, whose secret has the kit's id. At most C(16, 8) = 12 870 are
-/// tried.
-fn first_agreeing(points: &[(&str, u8, Point)], needed: usize, kit: KitId) -> Option<(Vec<usize>, RecoverySecret)> {
-    let mut chosen: Vec<usize> = (0..needed).collect();
-    loop {
-        let subset: Vec<&Point> = chosen.iter().filter_map(|i| points.get(*i).map(|(_, _, p)| p)).collect();
-        if let Some(secret) = join(&subset, needed)
-            && secret.kit_id() == kit
-        {
-            return Some((chosen, secret));
+/// The most steps of a search. All subsets of 16 shares take less than 2¹⁶; only several claimants of many indexes take
+/// more.
+const MAX_STEPS: u32 = 1 << 20;
+
+/// The search for the first subset of `needed` points, in lexical order, whose secret has the kit's id.
+struct Search<'a> {
+    /// In the order of their indexes.
+    candidates: &'a [Candidate<'a>],
+    needed: usize,
+    kit: KitId,
+    /// Positions in `candidates`, ascending; no index twice.
+    chosen: Vec<usize>,
+    steps: u32,
+}
+
+impl Search<'_> {
+    fn from(&mut self, first: usize) -> Option<RecoverySecret> {
+        self.steps = self.steps.checked_sub(1)?;
+        let last = self.chosen.last().and_then(|i| self.candidates.get(*i)).map(|candidate| candidate.share.index);
+        let missing = self.needed.saturating_sub(self.chosen.len());
+        if missing == 0 {
+            let subset: Vec<&Point> =
+                self.chosen.iter().filter_map(|i| self.candidates.get(*i).map(|c| &c.point)).collect();
+            return join(&subset, self.needed).filter(|secret| secret.kit_id() == self.kit);
         }
-        // The next subset: raise the last position that can be raised, and set those after it right behind it.
-        let last_of = |slot: usize| (points.len() + slot).checked_sub(needed);
-        let raised = (0..needed).rev().find(|slot| chosen.get(*slot).copied() < last_of(*slot))?;
-        let from = chosen.get(raised)?.saturating_add(1);
-        chosen.iter_mut().skip(raised).zip(from..).for_each(|(position, value)| *position = value);
+        for (position, candidate) in self.candidates.iter().enumerate().skip(first) {
+            if self.candidates.len().saturating_sub(position) < missing {
+                break;
+            }
+            if last == Some(candidate.share.index) {
+                continue;
+            }
+            self.chosen.push(position);
+            if let Some(secret) = self.from(position.saturating_add(1)) {
+                return Some(secret);
+            }
+            self.chosen.pop();
+        }
+        None
     }
 }
 
@@ -430,13 +472,22 @@ mod tests {
         shares.iter().map(|share| share.danger_line().to_string()).collect()
     }
 
+    /// As a keyring would whose kit is that of the first line that is a share.
     fn combine_lines<S: AsRef<str>>(lines: &[S]) -> Result<Combined, CombineError> {
+        let first = lines.iter().find_map(|line| Share::parse(line.as_ref()).ok());
+        let (id, form) = first.map_or((secret(7).kit_id(), KitForm::Shares { threshold: 2, count: 3 }), |share| {
+            (share.kit(), share.form())
+        });
+        combine_for(&KitDescription { id, form, made: NOW }, lines)
+    }
+
+    fn combine_for<S: AsRef<str>>(kit: &KitDescription, lines: &[S]) -> Result<Combined, CombineError> {
         let submitted: Vec<_> = lines
             .iter()
             .enumerate()
             .map(|(i, line)| Submitted { source: format!("line {}", i + 1), line: line.as_ref() })
             .collect();
-        combine(&submitted)
+        combine(kit, &submitted)
     }
 
     /// The same share with another y and a checksum that holds.
@@ -455,7 +506,6 @@ mod tests {
                 let some = &all[start.into()..(start + threshold).into()];
                 let combined = combine_lines(some).ok().unwrap();
                 assert_eq!(combined.secret.expose_secret(), &[7; 32]);
-                assert_eq!(combined.form, KitForm::Shares { threshold, count });
                 assert!(combined.rejected.is_empty());
                 let fewer = combine_lines(&some[1..]).err().unwrap();
                 assert!(matches!(fewer, CombineError::TooFew { .. }), "{fewer}");
@@ -518,11 +568,11 @@ mod tests {
         }
         let mut all = lines(&secret(7), 2, 4);
         all[0] = forge(&all[0]);
-        assert_eq!(combine_lines(&all[..2]).err(), Some(CombineError::OneIsWrong { needed: 2 }));
+        assert_eq!(combine_lines(&all[..2]).err(), Some(CombineError::OneIsWrong { needed: 2, rejected: vec![] }));
         all[1] = forge(&all[1]);
         assert_eq!(combine_lines(&all).ok().unwrap().rejected.len(), 2);
         all[2] = forge(&all[2]);
-        assert_eq!(combine_lines(&all).err(), Some(CombineError::TooManyWrong { needed: 2 }));
+        assert_eq!(combine_lines(&all).err(), Some(CombineError::TooManyWrong { needed: 2, rejected: vec![] }));
     }
 
     #[test]
@@ -538,14 +588,62 @@ mod tests {
     #[test]
     fn shares_that_do_not_belong_together_are_told_apart() {
         let (a, b) = (lines(&secret(7), 2, 3), lines(&secret(8), 2, 3));
-        assert!(matches!(combine_lines(&[&a[0], &b[1]]), Err(CombineError::DifferentKits(_))));
+        let mixed = combine_lines(&[&a[0], &b[1]]).err().unwrap().to_string();
+        assert!(mixed.contains("1 good ones") && mixed.contains("line 2: this is share 2 of kit"), "{mixed}");
         let again = lines(&secret(7), 2, 3);
-        assert!(matches!(combine_lines(&[&a[0], &again[0]]), Err(CombineError::Conflict { index: 1, .. })));
-        assert_eq!(combine_lines(&[&a[0], &again[1]]).err(), Some(CombineError::OneIsWrong { needed: 2 }));
+        assert_eq!(
+            combine_lines(&[&a[0], &again[1]]).err(),
+            Some(CombineError::OneIsWrong { needed: 2, rejected: vec![] })
+        );
         let twice = combine_lines(&[&a[0], &a[0]]).err().unwrap().to_string();
         assert!(twice.contains("line 2: share 1 is the same as line 1"), "{twice}");
         assert!(matches!(combine_lines::<&str>(&[]), Err(CombineError::None { .. })));
         assert!(matches!(combine_lines(&["x"]), Err(CombineError::None { rejected }) if rejected.len() == 1));
+        let phrase = KitDescription { id: secret(7).kit_id(), form: KitForm::Phrase, made: NOW };
+        assert!(matches!(combine_for(&phrase, &a), Err(CombineError::Phrase(_))));
+    }
+
+    #[test]
+    fn one_bad_share_does_not_keep_enough_good_ones_from_restoring() {
+        let all = lines(&secret(7), 2, 3);
+        let kit =
+            KitDescription { id: secret(7).kit_id(), form: KitForm::Shares { threshold: 2, count: 3 }, made: NOW };
+        let mut forged_form = Share::parse(&all[2]).ok().unwrap();
+        forged_form.threshold = 3;
+        let foreign = lines(&secret(8), 2, 3);
+        for bad in [
+            // The same index with another value, before and after the true one.
+            forge(&all[0]),
+            forge(&all[1]),
+            foreign[0].clone(),
+            forged_form.danger_line().to_string(),
+            "sealgate-share-1-".to_owned(),
+        ] {
+            for place in 0..=2 {
+                let mut given = all[..2].to_vec();
+                given.insert(place, bad.clone());
+                let combined = combine_for(&kit, &given).ok().unwrap();
+                assert_eq!(combined.secret.expose_secret(), &[7; 32]);
+                assert_eq!(combined.rejected.len(), 1, "{:?}", combined.rejected);
+                assert!(combined.rejected[0].starts_with(&format!("line {}: ", place + 1)), "{:?}", combined.rejected);
+            }
+        }
+        let twice = combine_for(&kit, &[&all[0], &all[1], &all[0]]).ok().unwrap();
+        assert_eq!((twice.rejected.len(), twice.notes.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_flood_of_claimants_ends() {
+        let all = lines(&secret(7), 8, 16);
+        let mut given = Vec::new();
+        for line in &all {
+            for other in 1..5 {
+                let mut share = Share::parse(line).ok().unwrap();
+                *share.y.expose_secret_mut() = sha256(&[&[share.index, other]]);
+                given.push(share.danger_line().to_string());
+            }
+        }
+        assert!(matches!(combine_lines(&given), Err(CombineError::TooManyWrong { needed: 8, .. })));
     }
 
     proptest::proptest! {
