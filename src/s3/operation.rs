@@ -5,6 +5,7 @@
 //! allowed is listed on this page. Sources: "Actions" of the Amazon S3 API Reference; "Common Request Headers".
 
 use super::error::{ErrorCode, S3Error};
+use super::metadata::is_field_name;
 use super::range::RangeSpec;
 use super::target::{BucketName, Target, object_key};
 use super::xml::{KeyEncoding, MAX_PAGE};
@@ -136,7 +137,10 @@ pub fn effective_headers<'a>(headers: Headers<'a>, query: &'a Query) -> Result<V
                 "A header stands both in the query and in the request.",
             ));
         }
-        // what came in a header cannot hold these; what came in a query can
+        // what came in a header cannot be so; what came in a query can
+        if !is_field_name(name) {
+            return Err(S3Error::new(ErrorCode::InvalidArgument, "A header in the query has no header's name."));
+        }
         if parameter.value.iter().any(|b| *b < b' ' || *b == 0x7f) {
             return Err(S3Error::new(ErrorCode::InvalidArgument, "A header in the query holds a control character."));
         }
@@ -910,6 +914,11 @@ mod tests {
         let injected = Query::parse("x-amz-acl=private%0d%0ax-amz-meta-a:b").unwrap();
         let injected = effective_headers(Headers::new(&[]), &injected);
         assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument));
+        for name in ["a%0d%0aset-cookie:b", "a%3A", "a+b", "a%2Fb", "%C3%BC", "a%00", "a%22"] {
+            let injected = Query::parse(&format!("x-amz-meta-{name}=v")).unwrap();
+            let injected = effective_headers(Headers::new(&[]), &injected);
+            assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument), "{name}");
+        }
     }
 
     #[test]
