@@ -560,7 +560,7 @@ impl Operation {
             return Ok(Self::NotImplemented { name: "OptionsObject" });
         }
         let parameters = Parameters(query);
-        match target {
+        let operation = match target {
             Target::Service => Self::of_service(method, &parameters),
             Target::Bucket(bucket) => match sub_resource(BUCKET_SUB_RESOURCES, method, query)? {
                 Some(operation) => Ok(operation),
@@ -570,6 +570,25 @@ impl Operation {
                 Some(operation) => Ok(operation),
                 None => Self::of_object(method, ObjectRef { bucket, key }, &parameters, headers),
             },
+        }?;
+        operation.takes_copy_headers(headers)?;
+        Ok(operation)
+    }
+
+    /// Refuses a copy's headers on what is no copy: a range or a condition would be dropped.
+    fn takes_copy_headers(&self, headers: Headers<'_>) -> Result<(), S3Error> {
+        let is_of_copy =
+            |name: &str| name.get(..17).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-copy-source"));
+        let is_dropped = |name: &str| match self {
+            Self::UploadPartCopy { .. } | Self::NotImplemented { .. } => false,
+            Self::CopyObject { .. } => name.eq_ignore_ascii_case("x-amz-copy-source-range"),
+            _ => is_of_copy(name),
+        };
+        match headers.iter().find(|(name, _)| is_dropped(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(S3Error::not_implemented(&format!("The header {} of {}", name.to_ascii_lowercase(), self.name())))
+            }
         }
     }
 
@@ -988,6 +1007,20 @@ mod tests {
         ] {
             assert!(CopySource::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn headers_of_a_copy_are_not_dropped() {
+        let refused = Some((501, ErrorCode::NotImplemented));
+        let range: HeaderField<'_> = ("x-amz-copy-source-range", b"bytes=0-1");
+        let guard: HeaderField<'_> = ("X-Amz-Copy-Source-If-Match", b"e");
+        assert_eq!(parse("PUT", "/bkt/k", "", &[COPY, range]).err(), refused);
+        assert_eq!(parse("PUT", "/bkt/k", "", &[guard]).err(), refused);
+        assert_eq!(parse("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[range]).err(), refused);
+        assert_eq!(parse("POST", "/bkt/k", "uploads", &[COPY]).err(), refused);
+        assert_eq!(parse("PUT", "/bkt", "", &[COPY]).err(), refused);
+        assert_eq!(name("PUT", "/bkt/k", "", &[COPY, guard]), "CopyObject");
+        assert_eq!(name("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[COPY, guard, range]), "UploadPartCopy");
     }
 
     #[test]
