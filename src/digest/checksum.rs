@@ -333,6 +333,18 @@ mod tests {
     }
 
     #[test]
+    fn crcs_of_nothing_change_nothing() {
+        for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {
+            let (nothing, one) = (checksum(algorithm, b""), checksum(algorithm, b"a"));
+            for (first, second, len, whole) in
+                [(&one, &nothing, 0, &one), (&nothing, &one, 1, &one), (&nothing, &nothing, 0, &nothing)]
+            {
+                assert!(combine_crc(first, second, len).is_some_and(|combined| combined.matches(whole)));
+            }
+        }
+    }
+
+    #[test]
     fn names_and_bytes_agree() {
         for algorithm in ChecksumAlgorithm::ALL {
             assert_eq!(ChecksumAlgorithm::from_name(&algorithm.name().to_lowercase()), Some(*algorithm));

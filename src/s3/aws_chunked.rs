@@ -94,7 +94,8 @@ pub enum Event {
     Payload(Range<usize>),
     /// The payload since the last such event is complete, and its signature, if chunks are signed, holds.
     ChunkVerified,
-    /// The body is complete: length, last chunk's signature and trailer hold. [`Decoder::finish`] is next.
+    /// The body is complete: length, last chunk's signature and trailer hold, and nothing follows in this input. What the
+    /// connection still brings must be handed over too, for it is refused; then [`Decoder::finish`].
     End,
 }
 
@@ -285,6 +286,9 @@ impl Decoder {
                     }
                     if line.is_empty() {
                         self.end_trailer()?;
+                        if consumed < input.len() {
+                            return Err(ChunkedError::Junk);
+                        }
                         self.state = State::End;
                         return Ok(Step { consumed, event: Event::End });
                     }
@@ -529,6 +533,13 @@ mod tests {
                 assert_eq!(verdict.err(), Some(ChunkedError::Junk));
             }
         }
+    }
+
+    #[test]
+    fn junk_in_the_last_input_is_seen_before_the_end_is_told() {
+        let mut decoder = Decoder::unsigned_trailer(0, &[]);
+        assert_eq!(decoder.decode(b"0\r\n\r\nx"), Err(ChunkedError::Junk));
+        assert_eq!(decoder.finish().err(), Some(ChunkedError::Junk));
     }
 
     #[test]

@@ -253,10 +253,20 @@ pub fn decoded_length(headers: Headers<'_>, payload: ContentSha256) -> Result<u6
         ));
     }
     let name = if payload.is_streaming() { "x-amz-decoded-content-length" } else { "content-length" };
-    let text = headers.one(name).map_err(|_| invalid(name))?.ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
+    length_header(headers, name)?.ok_or(S3Error::from(ErrorCode::MissingContentLength))
+}
+
+/// The length of the whole object that CompleteMultipartUpload declares in `x-amz-mp-object-size`: the parts' lengths must
+/// add up to it.
+pub fn multipart_object_size(headers: Headers<'_>) -> Result<Option<u64>, S3Error> {
+    length_header(headers, "x-amz-mp-object-size")
+}
+
+fn length_header(headers: Headers<'_>, name: &str) -> Result<Option<u64>, S3Error> {
+    let Some(text) = headers.one(name).map_err(|_| invalid(name))? else { return Ok(None) };
     let digits = (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
     let text = str::from_utf8(text).ok().filter(|_| digits).ok_or_else(|| invalid(name))?;
-    text.parse().map_err(|_| invalid(name))
+    text.parse().map(Some).map_err(|_| invalid(name))
 }
 
 /// Hashes a decoded body in one pass and compares it with all that was declared.
@@ -489,6 +499,19 @@ mod tests {
         for bad in ["AAAAAA==-", "AAAAAA==-0", "AAAAAA==-10001", "AAAAAA==-x", "-3", "AAAA-3"] {
             assert!(of(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_declared_size_of_an_object_is_a_number() {
+        let size = |text: &[u8]| multipart_object_size(Headers::new(&[("X-Amz-Mp-Object-Size", text)])).ok();
+        assert_eq!(size(b"0"), Some(Some(0)));
+        assert_eq!(size(b"9223372036854775807"), Some(Some(9_223_372_036_854_775_807)));
+        for bad in [&b""[..], b"-1", b"+1", b"1 2", b"0x1", b"18446744073709551616"] {
+            assert_eq!(size(bad), None);
+        }
+        assert_eq!(multipart_object_size(Headers::new(&[])), Ok(None));
+        let twice: [HeaderField<'_>; 2] = [("x-amz-mp-object-size", b"1"), ("x-amz-mp-object-size", b"1")];
+        assert!(multipart_object_size(Headers::new(&twice)).is_err());
     }
 
     proptest! {

@@ -109,11 +109,7 @@ impl Conditions {
 
     fn read(headers: Headers<'_>, names: [&'static str; 4]) -> Result<Self, S3Error> {
         let [if_match, if_none_match, modified, unmodified] = names;
-        let one = |name| {
-            headers
-                .one(name)
-                .map_err(|_| S3Error::argument(name, "A condition stands twice.").with("ArgumentName", name))
-        };
+        let one = |name| headers.one(name).map_err(|_| S3Error::argument(name, "A condition stands twice."));
         let tags = |name| one(name)?.map(EtagCondition::parse).transpose();
         let time = |name| {
             let text = one(name)?.and_then(|text| str::from_utf8(text).ok());
@@ -163,7 +159,8 @@ impl Conditions {
     }
 }
 
-/// The condition of a write: S3 knows `If-None-Match: *` and `If-Match` with one ETag; anything else is 501.
+/// The condition of a write: S3 knows `If-None-Match: *` and `If-Match` with one ETag; anything else, times among it, is
+/// 501: a guard must not be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteCondition {
     /// None.
@@ -177,6 +174,9 @@ pub enum WriteCondition {
 impl WriteCondition {
     /// Reads `If-Match` and `If-None-Match` of PutObject, CompleteMultipartUpload, CopyObject and DeleteObject.
     pub fn of(headers: Headers<'_>) -> Result<Self, S3Error> {
+        if headers.has("if-modified-since") || headers.has("if-unmodified-since") {
+            return Err(S3Error::not_implemented("A condition on time on a write"));
+        }
         let conditions = Conditions::of(headers)?;
         match (conditions.if_match, conditions.if_none_match) {
             (None, None) => Ok(Self::Always),
@@ -250,6 +250,8 @@ mod tests {
         assert_eq!(of(&[("if-match", b"*")]), Err(501));
         assert_eq!(of(&[("if-none-match", b"a")]), Err(501));
         assert_eq!(of(&[("if-match", b"a"), ("if-none-match", b"*")]), Err(501));
+        assert_eq!(of(&[("If-Unmodified-Since", b"Fri, 24 May 2013 00:00:00 GMT")]), Err(501));
+        assert_eq!(of(&[("if-modified-since", b"rubbish"), ("if-none-match", b"*")]), Err(501));
     }
 
     proptest! {

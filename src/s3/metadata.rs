@@ -23,9 +23,16 @@ pub struct ObjectHeaders {
     pub user: Vec<(String, Vec<u8>)>,
 }
 
+/// Whether `name` can be that of a header field: RFC 9110's `token`.
+#[must_use]
+pub fn is_field_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// What came in a header cannot hold these; what came in a form or a query can, and could never be answered.
 fn checked(value: &[u8]) -> Result<&[u8], S3Error> {
-    if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
-        return Err(S3Error::new(ErrorCode::InvalidArgument, "A header holds CR, LF or NUL."));
+    if value.iter().any(|b| (*b < b' ' && *b != b'\t') || *b == 0x7f) {
+        return Err(S3Error::new(ErrorCode::InvalidArgument, "A header holds a control character."));
     }
     Ok(value.trim_ascii())
 }
@@ -51,8 +58,8 @@ impl ObjectHeaders {
         for (name, value) in headers.iter() {
             let Some(name) = user_name(name) else { continue };
             let value = checked(value)?;
-            if name.is_empty() {
-                return Err(S3Error::new(ErrorCode::InvalidArgument, "A metadata name is empty."));
+            if !is_field_name(&name) {
+                return Err(S3Error::new(ErrorCode::InvalidArgument, "A metadata name is empty or no header's name."));
             }
             len = len.saturating_add(name.len()).saturating_add(value.len());
             if len > MAX_USER_METADATA_LEN {
@@ -194,6 +201,15 @@ mod tests {
         assert_eq!(code("x-amz-meta-a", b"x\r\nx-amz-acl: public-read"), Some(ErrorCode::InvalidArgument));
         assert_eq!(code("content-type", b"a\0b"), Some(ErrorCode::InvalidArgument));
         assert_eq!(code("x-amz-meta-", b"v"), Some(ErrorCode::InvalidArgument));
+        for name in
+            ["x-amz-meta-a\r\nset-cookie: b", "x-amz-meta-a:", "x-amz-meta-a b", "x-amz-meta-ü", "x-amz-meta-\0"]
+        {
+            assert_eq!(code(name, b"v"), Some(ErrorCode::InvalidArgument), "{name:?}");
+        }
+        for value in [b"a\x01b", b"a\x1bb", b"a\x7fb"] {
+            assert_eq!(code("x-amz-meta-a", value), Some(ErrorCode::InvalidArgument), "{value:?}");
+        }
+        assert_eq!(code("x-amz-meta-a", b"a\tb"), None);
         assert_eq!(code("x-amz-meta-a", &[b'x'; 2047]), None);
         assert_eq!(code("x-amz-meta-a", &[b'x'; 2048]), Some(ErrorCode::MetadataTooLarge));
     }

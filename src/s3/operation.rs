@@ -5,6 +5,7 @@
 //! allowed is listed on this page. Sources: "Actions" of the Amazon S3 API Reference; "Common Request Headers".
 
 use super::error::{ErrorCode, S3Error};
+use super::metadata::is_field_name;
 use super::range::RangeSpec;
 use super::target::{BucketName, Target, object_key};
 use super::xml::{KeyEncoding, MAX_PAGE};
@@ -136,7 +137,10 @@ pub fn effective_headers<'a>(headers: Headers<'a>, query: &'a Query) -> Result<V
                 "A header stands both in the query and in the request.",
             ));
         }
-        // what came in a header cannot hold these; what came in a query can
+        // what came in a header cannot be so; what came in a query can
+        if !is_field_name(name) {
+            return Err(S3Error::new(ErrorCode::InvalidArgument, "A header in the query has no header's name."));
+        }
         if parameter.value.iter().any(|b| *b < b' ' || *b == 0x7f) {
             return Err(S3Error::new(ErrorCode::InvalidArgument, "A header in the query holds a control character."));
         }
@@ -556,7 +560,7 @@ impl Operation {
             return Ok(Self::NotImplemented { name: "OptionsObject" });
         }
         let parameters = Parameters(query);
-        match target {
+        let operation = match target {
             Target::Service => Self::of_service(method, &parameters),
             Target::Bucket(bucket) => match sub_resource(BUCKET_SUB_RESOURCES, method, query)? {
                 Some(operation) => Ok(operation),
@@ -566,6 +570,25 @@ impl Operation {
                 Some(operation) => Ok(operation),
                 None => Self::of_object(method, ObjectRef { bucket, key }, &parameters, headers),
             },
+        }?;
+        operation.takes_copy_headers(headers)?;
+        Ok(operation)
+    }
+
+    /// Refuses a copy's headers on what is no copy: a range or a condition would be dropped.
+    fn takes_copy_headers(&self, headers: Headers<'_>) -> Result<(), S3Error> {
+        let is_of_copy =
+            |name: &str| name.get(..17).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-copy-source"));
+        let is_dropped = |name: &str| match self {
+            Self::UploadPartCopy { .. } | Self::NotImplemented { .. } => false,
+            Self::CopyObject { .. } => name.eq_ignore_ascii_case("x-amz-copy-source-range"),
+            _ => is_of_copy(name),
+        };
+        match headers.iter().find(|(name, _)| is_dropped(name)) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(S3Error::not_implemented(&format!("The header {} of {}", name.to_ascii_lowercase(), self.name())))
+            }
         }
     }
 
@@ -910,6 +933,11 @@ mod tests {
         let injected = Query::parse("x-amz-acl=private%0d%0ax-amz-meta-a:b").unwrap();
         let injected = effective_headers(Headers::new(&[]), &injected);
         assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument));
+        for name in ["a%0d%0aset-cookie:b", "a%3A", "a+b", "a%2Fb", "%C3%BC", "a%00", "a%22"] {
+            let injected = Query::parse(&format!("x-amz-meta-{name}=v")).unwrap();
+            let injected = effective_headers(Headers::new(&[]), &injected);
+            assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument), "{name}");
+        }
     }
 
     #[test]
@@ -979,6 +1007,20 @@ mod tests {
         ] {
             assert!(CopySource::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn headers_of_a_copy_are_not_dropped() {
+        let refused = Some((501, ErrorCode::NotImplemented));
+        let range: HeaderField<'_> = ("x-amz-copy-source-range", b"bytes=0-1");
+        let guard: HeaderField<'_> = ("X-Amz-Copy-Source-If-Match", b"e");
+        assert_eq!(parse("PUT", "/bkt/k", "", &[COPY, range]).err(), refused);
+        assert_eq!(parse("PUT", "/bkt/k", "", &[guard]).err(), refused);
+        assert_eq!(parse("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[range]).err(), refused);
+        assert_eq!(parse("POST", "/bkt/k", "uploads", &[COPY]).err(), refused);
+        assert_eq!(parse("PUT", "/bkt", "", &[COPY]).err(), refused);
+        assert_eq!(name("PUT", "/bkt/k", "", &[COPY, guard]), "CopyObject");
+        assert_eq!(name("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[COPY, guard, range]), "UploadPartCopy");
     }
 
     #[test]

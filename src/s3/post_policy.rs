@@ -1,7 +1,7 @@
 //! The policy of a POST form: until when, and with which fields, a file may be uploaded.
 //!
 //! Every field of the form must meet a condition of the policy; a field that no condition names is refused, as is a
-//! condition whose field is missing. Source: "POST Policy", "Condition Matching".
+//! condition whose field is missing. The bucket counts as a field: a policy that does not name it is good for none. Source: "POST Policy", "Condition Matching".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -50,6 +50,7 @@ impl PostPolicy {
         let (mut conditions, mut length) = (Vec::new(), None);
         for condition in list {
             match condition {
+                Value::Object(pairs) if pairs.is_empty() => return Err(malformed()),
                 Value::Object(pairs) => {
                     for (name, value) in pairs {
                         let value = value.as_str().ok_or_else(malformed)?;
@@ -110,7 +111,7 @@ impl PostPolicy {
             }
         }
         for (name, _) in &seen {
-            let free = name == "bucket" || name.starts_with("x-ignore-") || EXEMPT.contains(&name.as_str());
+            let free = name.starts_with("x-ignore-") || EXEMPT.contains(&name.as_str());
             let named = self.conditions.iter().any(|condition| {
                 let (Condition::Equals(other, _) | Condition::StartsWith(other, _)) = condition;
                 other == name
@@ -169,6 +170,8 @@ mod tests {
         assert_eq!(verdict(conditions, &[("key", "user/a")], NOW), denied);
         assert_eq!(verdict(conditions, &[good[0], good[1], ("x-amz-meta-a", "b")], NOW), denied);
         assert_eq!(verdict("{\"bucket\": \"other\"}", &[("bucket", "other")], NOW), denied);
+        assert_eq!(verdict("[\"eq\", \"$key\", \"a\"]", &[("key", "a")], NOW), denied);
+        assert_eq!(verdict("[\"eq\", \"$key\", \"a\"]", &[("key", "a"), ("bucket", "bkt")], NOW), denied);
         assert_eq!(verdict(conditions, &[good[0], good[1], ("KEY", "x")], NOW), Some(ErrorCode::InvalidArgument));
     }
 
@@ -188,6 +191,7 @@ mod tests {
         for bad in [
             "1",
             "[]",
+            "{}",
             "[\"eq\"]",
             "[\"eq\", \"key\", \"a\"]",
             "[\"like\", \"$key\", \"a\"]",

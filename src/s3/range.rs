@@ -71,6 +71,17 @@ impl RangeSpec {
             .filter(|range| !range.is_empty())
             .ok_or_else(|| S3Error::from(ErrorCode::InvalidRange).with("ActualObjectSize", len.to_string()))
     }
+
+    /// The bytes of a copy's source of `len` bytes. A range that reaches beyond its end is `InvalidRange`, not cut short: the
+    /// part would not be what was asked for.
+    pub fn resolve_copy_source(self, len: u64) -> Result<PlaintextRange, S3Error> {
+        match self {
+            Self::FromTo(_, last) if last >= len => {
+                Err(S3Error::from(ErrorCode::InvalidRange).with("ActualObjectSize", len.to_string()))
+            }
+            range => range.resolve(len),
+        }
+    }
 }
 
 /// `Content-Range` of an answer; `range` is not empty.
@@ -145,6 +156,19 @@ mod tests {
         assert_eq!(RangeSpec::parse_copy_source(b"bytes=0-9"), Ok(RangeSpec::FromTo(0, 9)));
         for bad in ["bytes=0-", "bytes=-9", "0-9", "bytes=9-0", "bytes=0-1,2-3", "BYTES=0-9"] {
             assert!(RangeSpec::parse_copy_source(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_copy_source_range_is_never_cut_short() {
+        let resolve = |text: &str, len| {
+            let range = RangeSpec::parse_copy_source(text.as_bytes()).unwrap().resolve_copy_source(len);
+            range.map(|r| (r.start(), r.end())).map_err(|e| e.code())
+        };
+        assert_eq!(resolve("bytes=0-4", 5), Ok((0, 5)));
+        for (text, len) in [("bytes=0-5", 5), ("bytes=0-21", 5), ("bytes=0-0", 0), ("bytes=0-18446744073709551615", 5)]
+        {
+            assert_eq!(resolve(text, len), Err(ErrorCode::InvalidRange), "{text}");
         }
     }
 

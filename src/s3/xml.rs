@@ -150,7 +150,7 @@ impl Element {
         self.text(name).map(|text| parse_time(text.trim_ascii()).ok_or(XmlError("not a time"))).transpose()
     }
 
-    /// Only these children, and each of the first `once` of them at most once.
+    /// Only these children, and each of `once` at most once, with nothing but text in it.
     fn only(&self, once: &[&str], many: &[&str]) -> Result<(), XmlError> {
         for (index, child) in self.children.iter().enumerate() {
             let name = child.name.as_str();
@@ -159,6 +159,9 @@ impl Element {
             }
             if !once.contains(&name) && !is_checksum(name) {
                 return Err(XmlError("an unknown element"));
+            }
+            if !child.children.is_empty() {
+                return Err(XmlError("an element where text should stand"));
             }
             if self.children.iter().take(index).any(|other| other.name == name) {
                 return Err(XmlError("an element stands twice"));
@@ -1418,6 +1421,10 @@ mod tests {
             code(DeleteRequest::parse(b"<Delete><Object><Key/></Object></Delete>")),
             Some(ErrorCode::MalformedXML)
         );
+        for nested in ["<Key>a<Key>b</Key></Key>", "<Key>a<x/>b</Key>", "<Key>a</Key><VersionId>v<x/></VersionId>"] {
+            let body = format!("<Delete><Object>{nested}</Object></Delete>");
+            assert_eq!(code(DeleteRequest::parse(body.as_bytes())), Some(ErrorCode::MalformedXML), "{nested}");
+        }
     }
 
     #[test]

@@ -18,6 +18,16 @@ use crate::digest::{SHA256_LEN, unhex};
 pub const MAX_SKEW_MILLIS: u64 = 15 * 60 * 1000;
 /// The longest life of a presigned URL: 7 days.
 pub const MAX_EXPIRES_SECONDS: u64 = 604_800;
+/// The parameters of a presigned URL's signature.
+const PRESIGNED: [&str; 7] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Content-Sha256",
+];
 /// The longest `Authorization` header.
 const MAX_AUTHORIZATION_LEN: usize = 8192;
 
@@ -169,7 +179,8 @@ pub(super) fn parse(
 ) -> Result<Option<(Claim, Vec<u8>)>, AuthError> {
     let authorization = request.headers.one("authorization").map_err(|_| AuthError::RepeatedHeader)?;
     let in_query = |name: &str| query.parameters().iter().any(|p| p.name.eq_ignore_ascii_case(name.as_bytes()));
-    let presigned = ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"].into_iter().any(in_query);
+    // one of them is enough: what is left of a presigned URL is a bad signature, never none
+    let presigned = PRESIGNED.into_iter().any(in_query);
     let presigned_v2 = query.has("AWSAccessKeyId") || (query.has("Signature") && query.has("Expires"));
     if authorization.is_some() && (presigned || presigned_v2) {
         return Err(AuthError::TwoMechanisms);
@@ -296,6 +307,11 @@ fn one_parameter<'q>(query: &'q Query, name: &str, missing: &'static str) -> Res
 }
 
 fn from_query(request: &RequestView<'_>, query: &Query, region: &str, now: Timestamp) -> Result<Parts, AuthError> {
+    // another spelling would be signed, and yet not be what is read below
+    let spelt = |name: &[u8]| PRESIGNED.into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    if query.parameters().iter().any(|p| spelt(&p.name).is_some_and(|known| known.as_bytes() != p.name)) {
+        return Err(AuthError::Query("a parameter's name is not spelt as S3 spells it"));
+    }
     let one = |name, missing| one_parameter(query, name, missing);
     match one("X-Amz-Algorithm", "X-Amz-Algorithm is missing")? {
         ALGORITHM => {}

@@ -317,6 +317,37 @@ fn other_mechanisms_have_refusals_of_their_own() {
 }
 
 #[test]
+fn what_is_left_of_a_presigned_url_is_not_anonymous() {
+    for rest in [
+        "X-Amz-Expires=60",
+        "X-Amz-Date=20130524T000000Z",
+        "X-Amz-SignedHeaders=host",
+        "x-amz-content-sha256=UNSIGNED-PAYLOAD",
+        "X-Amz-Signature=",
+    ] {
+        let made = Made { query: rest.into(), headers: vec![("host".into(), "h".into())], ..Made::presigned() };
+        assert!(matches!(made.verdict(), Err(AuthError::Query(_))), "{rest}");
+        let both = Made { query: rest.into(), ..Made::header() };
+        assert_eq!(both.verdict(), Err(AuthError::TwoMechanisms), "{rest}");
+    }
+}
+
+#[test]
+fn a_presigned_hash_of_the_body_is_read_in_one_spelling_only() {
+    let fields: [HeaderField<'_>; 1] = [("host", b"h")];
+    let date = AmzDate::of(NOW);
+    let key = SigningKey::derive(&secret(), &CredentialScope::new(date, "us-east-1"));
+    let credentials = Credentials { access_key_id: "a", key: &key, session_token: None };
+    let hash = hex(&sha256(&[b"another body"]));
+    let raw = format!("x-amz-content-sha256={hash}");
+    let request = RequestView { method: "PUT", path: "/b/k", query: &raw, headers: Headers::new(&fields) };
+    let sent = presign(&request, &credentials, date, 60).unwrap();
+    let query = Query::parse(&sent).unwrap();
+    let read = Authentication::of(&RequestView { query: &sent, ..request }, &query, "us-east-1", NOW);
+    assert!(matches!(read, Err(AuthError::Query(_))));
+}
+
+#[test]
 fn a_request_without_any_signature_is_anonymous() {
     let fields: [HeaderField<'_>; 1] = [("host", b"h")];
     let request = RequestView { method: "GET", path: "/b/k", query: "acl", headers: Headers::new(&fields) };
