@@ -322,6 +322,11 @@ mod tests {
     }
 
     #[test]
+    fn the_counter_reaches_to_the_last_chunk_of_the_longest_object() {
+        assert_eq!(SealgateV1::MAX_CHUNKS, geometry::chunk_count(MAX_PLAINTEXT_LEN));
+    }
+
+    #[test]
     fn lengths_beyond_the_formats_are_refused_both_ways() {
         for (too_long, longest) in [
             (id(MAX_PLAINTEXT_LEN + 1), id(MAX_PLAINTEXT_LEN)),

@@ -32,8 +32,6 @@ use crate::secret::Secret;
 
 /// Length of the footer: the last bytes of every body.
 pub const FOOTER_LEN: usize = 32;
-/// The suffix of a body that holds the whole tail of all but objects of very many parts: read this first.
-pub const USUAL_TAIL_LEN: u64 = 64 << 10;
 
 const MAGIC: &[u8; 8] = b"SGTRLR01";
 const TAIL_LABEL: &[u8] = b"sealgate/v1/tail\0";

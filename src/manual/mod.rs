@@ -8,6 +8,7 @@
 //! | [object format](object_format) | every byte that is stored |
 //! | [performance] | what is measured, and how to measure it |
 //! | [embedded store](embedded_store) | the store on a local folder, for trials and tests |
+//! | [testing] | what is tested, by what, and how to run it |
 //! | [glossary] | the project's words |
 
 #![allow(clippy::doc_markdown, reason = "the pages are prose: names of products and formats are words there")]
@@ -24,6 +25,7 @@ macro_rules! pages {
         /// [object format]: crate::manual::object_format
         /// [offline work]: crate::manual::offline
         /// [performance]: crate::manual::performance
+        /// [testing]: crate::manual::testing
         /// [threat model]: crate::manual::threat_model
         /// [`KeyProvider`]: crate::keys::KeyProvider
         ///
@@ -45,6 +47,8 @@ pages! {
     offline = "offline.md";
     /// What is measured, and how to measure it.
     performance = "performance.md";
+    /// What is tested, by what, and how to run it.
+    testing = "testing.md";
     /// What is promised, what is not, and what a loss or theft means.
     threat_model = "threat-model.md";
 }

@@ -5,6 +5,7 @@ use sealgate::format::OpenError;
 use sealgate::format::geometry;
 use sealgate::format::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
 
+use crate::support::forge::{ForgedTail, TrailerFields};
 use crate::support::{
     Part, Recipe, Refusal, Stored, address, counting, kek, open_by_trailer, open_range, open_whole, recover,
 };
@@ -198,4 +199,25 @@ fn a_record_opens_the_body_for_its_tenant_only_and_a_lost_record_is_said() {
     assert_eq!(recover(&kek, "tenant-b", &stored.body), Err(Refusal::Key));
     let without = Recipe { recovery: false, ..recipe }.seal(&kek, &address("tenant-a", "bucket-1", b"a/b"));
     assert_eq!(recover(&kek, "tenant-a", &without.body), Err(Refusal::Key));
+}
+
+#[test]
+fn longer_entries_and_ignorable_extensions_of_a_later_writer_are_read() {
+    let at = address("tenant-a", "bucket-1", b"later");
+    let kek = kek(WrapAlg::Local);
+    let recipe = Recipe::simple(b"sixteen bytes in");
+    let header = recipe.header(&kek, &at).to_text();
+    let (segments, _) = recipe.sealed(None);
+    let fields = TrailerFields::new(1, &[(0, 16, counting(0xa0))]);
+    let later = [
+        TrailerFields { entry_len: 40, entry_extra: vec![7; 4], ..fields.clone() },
+        TrailerFields { ext: vec![0x80, 0, 1, 9], ..fields.clone() },
+        TrailerFields { entry_len: 37, entry_extra: vec![7], ext: vec![0x80, 0, 0, 0xff, 0, 0], ..fields },
+    ];
+    for fields in later {
+        let body = ForgedTail::new(fields.encode(), &[]).body(&recipe.dek(), &segments, 528);
+        let stored = Stored { header: header.clone(), body };
+        assert_eq!(open_whole(&kek, &at, &stored), Ok(recipe.plaintext()));
+        assert_eq!(open_by_trailer(&kek, &at, &stored), Ok(recipe.plaintext()));
+    }
 }
