@@ -9,7 +9,7 @@ use super::{Environment, Failure};
 use crate::format::envelope::Unverified;
 use crate::format::geometry;
 use crate::format::suite::{Kind, VERSION};
-use crate::offline::{BodyFacts, HEADER_SUFFIX, inspect_body, read_header};
+use crate::offline::{BodyFacts, header_beside, inspect_body, read_header};
 
 #[derive(Args)]
 pub(super) struct InspectArgs {
@@ -54,9 +54,7 @@ fn header(args: &InspectArgs) -> Result<Option<Unverified>, Failure> {
     let path = match (&args.header, &args.body) {
         (Some(path), _) => path.clone(),
         (None, Some(body)) => {
-            let mut beside = body.as_os_str().to_owned();
-            beside.push(HEADER_SUFFIX);
-            let beside = PathBuf::from(beside);
+            let beside = header_beside(body);
             if !beside.exists() {
                 return Ok(None);
             }

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use super::keyring_args::{KeyringArgs, NewPassphraseArgs};
 use super::{Environment, Failure};
 use crate::crypto::wrap::{KekId, WrapAlg};
+use crate::digest::hex;
 use crate::keys::file::{create_private, read_private};
 use crate::keys::keyring::{
     Argon2Params, ChangeError, Entry, ImportTarget, Keyring, KeyringError, PlainKeys, Readiness, Updated, Version,
@@ -235,10 +236,6 @@ pub(super) fn counted(number: usize, what: &str) -> String {
 
 fn readiness(prepare: bool) -> Readiness {
     if prepare { Readiness::Prepared } else { Readiness::Active }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[derive(Serialize)]

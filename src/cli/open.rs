@@ -12,13 +12,14 @@ use super::custody::{Custody, CustodyArgs};
 use super::progress::Meter;
 use super::{Environment, Failure, block_on};
 use crate::crypto::wrap::KekId;
+use crate::digest::hex;
 use crate::format::envelope::Unverified;
 use crate::format::metadata::{ContentField, Metadata};
 use crate::format::suite::Kind;
 use crate::keys::Purpose;
 use crate::object::{Address, BucketId, ObjectKey, TenantId};
 use crate::offline::{
-    Account, Bulk, HEADER_SUFFIX, NewFile, OfflineError, OpenedObject, Opening, Outcome, Sink, Source, folder_items,
+    Account, Bulk, NewFile, OfflineError, OpenedObject, Opening, Outcome, Sink, Source, folder_items, header_beside,
     is_same, manifest_items, open_object, read_header,
 };
 
@@ -116,11 +117,7 @@ impl ObjectArgs {
         if let Some(text) = &self.header_text {
             return Unverified::parse_text(text).map_err(Failure::refused);
         }
-        let path = self.header.clone().unwrap_or_else(|| {
-            let mut beside = body.as_os_str().to_owned();
-            beside.push(HEADER_SUFFIX);
-            PathBuf::from(beside)
-        });
+        let path = self.header.clone().unwrap_or_else(|| header_beside(body));
         Ok(read_header(&path)?)
     }
 }
@@ -183,14 +180,6 @@ fn warn_compromised(env: &mut Environment<'_>) {
         "warning: this was sealed under a key that is marked as compromised: whoever has the key can have read it, and \
          can have written it"
     ));
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 fn account(opened: &OpenedObject, digest: &str) -> Value {

@@ -11,7 +11,7 @@ use crate::format::metadata::{ContentField, Metadata};
 use crate::keys::keyring::Keyring;
 use crate::keys::{EntryName, KeyScope, Purpose};
 use crate::object::{Address, BucketId, ObjectKey, TenantId};
-use crate::offline::{HEADER_SUFFIX, SealRequest, seal_file};
+use crate::offline::{SealRequest, header_beside, seal_file};
 
 #[derive(Args)]
 pub(super) struct SealArgs {
@@ -83,11 +83,7 @@ pub(super) fn run(args: &SealArgs, env: &mut Environment<'_>) -> Result<(), Fail
     let address = args.address.address()?;
     let metadata = metadata(args)?;
     let to_stdout = args.header.as_deref() == Some(Path::new("-"));
-    let header = args.header.clone().unwrap_or_else(|| {
-        let mut beside = args.output.as_os_str().to_owned();
-        beside.push(HEADER_SUFFIX);
-        PathBuf::from(beside)
-    });
+    let header = args.header.clone().unwrap_or_else(|| header_beside(&args.output));
     let keyring = args.keyring.open(env)?;
     let entry = entry(&keyring, &address.tenant, args.kek.as_ref())?;
     let scope = KeyScope::new(address.tenant.clone(), entry, Purpose::Maintenance);

@@ -25,15 +25,22 @@ use super::open::{NewFile, Opening, ScopeOf, Sink, Source, open_object, read_hea
 use super::{OfflineError, Progress, io_at, refused_at, shown, shown_text};
 use crate::clock::Clock;
 use crate::crypto::random::RandomSource;
-use crate::crypto::wrap::decode_hex;
-use crate::digest::sha256;
+use crate::digest::{hex, sha256, unhex};
 use crate::format::context::Context;
 use crate::format::envelope::{MAX_TEXT_LEN, Unverified};
 use crate::keys::KeyProvider;
 use crate::object::{Address, BucketId, ObjectKey, TenantId};
 
 /// What the name of a header's file ends with, beside the body's.
-pub const HEADER_SUFFIX: &str = ".sealgate";
+const HEADER_SUFFIX: &str = ".sealgate";
+/// Where the header of the body at `body` lies unless somebody says otherwise.
+#[must_use]
+pub fn header_beside(body: &Path) -> PathBuf {
+    let mut beside = body.as_os_str().to_owned();
+    beside.push(HEADER_SUFFIX);
+    PathBuf::from(beside)
+}
+
 /// Where the gateway keeps the state of unfinished uploads: no objects.
 const RESERVED: &str = ".sealgate";
 /// The longest line of a manifest.
@@ -313,11 +320,7 @@ impl Journal {
                 break;
             }
             is_whole = line.ends_with(b"\n");
-            let mut digest = [0; 16];
-            let text = str::from_utf8(line.trim_ascii()).ok();
-            if text.and_then(|text| decode_hex(text, &mut digest)).is_some() {
-                known.insert(digest);
-            }
+            known.extend(unhex::<16>(line.trim_ascii()));
         }
         let mut journal = Self { path, file, known };
         if !is_whole {
@@ -337,14 +340,8 @@ impl Journal {
 
     /// Enters a file that is whole and on the device, just before it gets its name.
     fn enter(&mut self, source: &[u8; 32], output: &fs::Metadata) -> Result<(), OfflineError> {
-        use std::fmt::Write as _;
         let entry = Self::entry(source, output);
-        let mut line = entry.iter().fold(String::new(), |mut line, byte| {
-            let _ = write!(line, "{byte:02x}");
-            line
-        });
-        line.push('\n');
-        self.append(line.as_bytes())?;
+        self.append(format!("{}\n", hex(&entry)).as_bytes())?;
         self.known.insert(entry);
         Ok(())
     }
@@ -480,7 +477,7 @@ fn manifest_item(
 }
 
 /// The objects of a folder: each regular file is a body, its path below the folder the object key, and the file of
-/// that name with [`HEADER_SUFFIX`] its header. The reserved folder `.sealgate` and the output folder are passed over,
+/// that name with `.sealgate` behind it its header. The reserved folder `.sealgate` and the output folder are passed over,
 /// and links are not followed.
 pub fn folder_items<'a>(
     folder: &'a Path,
@@ -558,9 +555,7 @@ fn folder_item(path: &Path, folder: &Path, tenant: &TenantId, bucket: &BucketId)
     let below = path.strip_prefix(folder).unwrap_or(path);
     let key = ObjectKey::new(below.as_os_str().as_bytes())
         .map_err(|error| ItemError { is_failure: false, ..item_error(path, &io::Error::other(error)) })?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(HEADER_SUFFIX);
-    let beside = PathBuf::from(beside);
+    let beside = header_beside(path);
     // What lies beside and does not read as a header is an object of its own, or damaged: then this one has none.
     let header = if reads_as_header(&beside) { ItemHeader::File(beside) } else { ItemHeader::Missing };
     let name = ItemName { tenant: tenant.clone(), bucket: bucket.clone(), key };

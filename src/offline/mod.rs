@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use bulk::{
-    Account, Bulk, HEADER_SUFFIX, Item, ItemError, ItemHeader, ItemName, Outcome, folder_items, is_same, manifest_items,
+    Account, Bulk, Item, ItemError, ItemHeader, ItemName, Outcome, folder_items, header_beside, is_same, manifest_items,
 };
 pub use inspect::{BodyFacts, PartFacts, TailFacts, inspect_body};
 pub use open::{BeforeName, NewFile, OpenedObject, Opening, ScopeOf, Sink, Source, open_object, read_header};
