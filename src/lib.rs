@@ -22,10 +22,13 @@ pub mod digest;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod format;
+pub mod gateway;
 pub mod keys;
 pub mod manual;
+pub mod net;
 pub mod object;
 pub mod offline;
 pub mod s3;
 pub mod secret;
 pub mod sigv4;
+pub mod store;

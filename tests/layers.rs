@@ -10,7 +10,7 @@ const LEVELS: &[&[&str]] = &[
     &["digest"],
     &["crypto", "sigv4"],
     &["format", "s3", "net"],
-    &["store", "keys", "audit"],
+    &["store", "keys", "audit", "ingress"],
     &["trust", "offline"],
     &["gateway", "jobs"],
     &["admin"],

@@ -1,0 +1,194 @@
+//! The gateway's policy: which buckets there are, who may do what, and how much of it.
+
+use std::time::Duration;
+
+use crate::keys::EntryName;
+use crate::object::{BucketId, TenantId};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::target::BucketName;
+use crate::secret::Secret;
+use crate::sigv4::AccessKeyId;
+use crate::store::settings::Credentials;
+
+/// A bucket's name as applications say it, or the start of such names: `logs`, `team-*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamePattern {
+    /// This name only.
+    Exact(String),
+    /// Every name that begins so and goes on.
+    Prefix(String),
+}
+
+impl NamePattern {
+    /// Reads `NAME` or `START*`; a star stands only at the end.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once('*') {
+            None if !text.is_empty() => Some(Self::Exact(text.to_owned())),
+            Some((start, "")) => Some(Self::Prefix(start.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// What the star stands for if `name` fits; empty for an exact name.
+    #[must_use]
+    pub fn matched<'a>(&self, name: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Exact(exact) => (exact == name).then_some(""),
+            Self::Prefix(start) => name.strip_prefix(start.as_str()).filter(|rest| !rest.is_empty()),
+        }
+    }
+}
+
+/// A text in which `*` stands for what the pattern's star stood for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(String);
+
+impl Template {
+    /// Any text with at most one star.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.matches('*').count() <= 1).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether it has a star.
+    #[must_use]
+    pub fn has_star(&self) -> bool {
+        self.0.contains('*')
+    }
+
+    /// The text for `rest`.
+    #[must_use]
+    pub fn expand(&self, rest: &str) -> String {
+        self.0.replacen('*', rest, 1)
+    }
+
+    /// What the star stands for if `text` is an expansion; empty for a template without one.
+    #[must_use]
+    pub fn matched<'a>(&self, text: &'a str) -> Option<&'a str> {
+        match self.0.split_once('*') {
+            None => (self.0 == text).then_some(""),
+            Some((start, end)) => {
+                text.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).filter(|rest| !rest.is_empty())
+            }
+        }
+    }
+}
+
+/// One `[[bucket]]`.
+pub struct BucketRule {
+    /// What applications say.
+    pub name: NamePattern,
+    /// The upstream's name in the configuration.
+    pub upstream: String,
+    /// The bucket's name there.
+    pub upstream_name: Template,
+    /// The id that is bound into every object; it outlives a change of either name.
+    pub id: Template,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Whose newest active version seals.
+    pub kek: EntryName,
+    /// Whether bodies carry a recovery record.
+    pub recovery: bool,
+    /// Objects up to this length are verified whole before the status line.
+    pub verify_whole: u64,
+    /// The upstream bucket that holds the records of unfinished uploads, if not this one.
+    pub state_bucket: Option<String>,
+}
+
+/// A bucket as one request means it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketNames {
+    /// The bucket's name upstream.
+    pub upstream_name: String,
+    /// The bucket's id.
+    pub id: BucketId,
+}
+
+impl BucketRule {
+    /// The names for `name`, `None` if this rule is not about it. An expansion that is no valid id or no valid upstream
+    /// name is `InvalidBucketName`.
+    pub fn names(&self, name: &BucketName) -> Result<Option<BucketNames>, S3Error> {
+        let Some(rest) = self.name.matched(name.as_str()) else { return Ok(None) };
+        let upstream_name = self.upstream_name.expand(rest);
+        BucketName::parse(&upstream_name).map_err(|_| S3Error::from(ErrorCode::InvalidBucketName))?;
+        let id = self.id.expand(rest).parse().map_err(|_| S3Error::from(ErrorCode::InvalidBucketName))?;
+        Ok(Some(BucketNames { upstream_name, id }))
+    }
+}
+
+/// What a credential may do in its buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything.
+    ReadWrite,
+    /// GET, HEAD, LIST.
+    ReadOnly,
+    /// PUT and multipart; no read, list, delete, copy source.
+    WriteOnly,
+}
+
+/// One `[[credential]]`.
+pub struct CredentialRule {
+    /// The id that clients send.
+    pub access_key_id: AccessKeyId,
+    /// The secret that clients sign with.
+    pub secret: Secret<str>,
+    /// Whose it is; it reaches only buckets of this tenant.
+    pub tenant: TenantId,
+    /// The buckets it reaches.
+    pub buckets: Vec<NamePattern>,
+    /// What it may do there.
+    pub access: Access,
+    /// Its own identity upstream, if it has one.
+    pub upstream_credentials: Option<Credentials>,
+    /// The greatest number of its requests at once.
+    pub max_requests: u32,
+    /// The greatest number of its requests in a second; `None`: no limit.
+    pub requests_per_second: Option<u32>,
+}
+
+/// Limits of the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The greatest size of a request's header section.
+    pub header: usize,
+    /// The greatest size of an object's user metadata, names and values.
+    pub metadata: usize,
+    /// The greatest number of requests at once; beyond it: 503 SlowDown.
+    pub requests: u32,
+    /// The greatest number of connections; beyond it new ones wait in the listener's backlog.
+    pub connections: u32,
+    /// The budget that all bodies under way share, in bytes.
+    pub memory: usize,
+}
+
+/// Time-outs of the downstream side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a request's header section is there.
+    pub header: Duration,
+    /// Between two bytes that move on a connection with a request under way.
+    pub idle: Duration,
+    /// Between two requests of a connection.
+    pub keep_alive: Duration,
+    /// How long requests under way may go on once the process was told to stop.
+    pub drain: Duration,
+}
+
+/// The policy.
+pub struct Settings {
+    /// The only region that scopes may name; GetBucketLocation answers it.
+    pub region: String,
+    /// Hosts below which buckets are named in virtual-host style.
+    pub domains: Vec<String>,
+    /// Limits.
+    pub limits: Limits,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+    /// The buckets; of several rules that fit, an exact one wins, then the longest start.
+    pub buckets: Vec<BucketRule>,
+    /// The credentials.
+    pub credentials: Vec<CredentialRule>,
+}

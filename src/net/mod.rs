@@ -1,0 +1,3 @@
+//! The network: bodies, listener, TLS, the client's connection pool. It knows nothing of S3 and nothing of keys.
+
+pub mod body;
