@@ -23,6 +23,7 @@ pub mod digest;
 pub mod embedded;
 pub mod format;
 pub mod gateway;
+pub mod ingress;
 pub mod keys;
 pub mod manual;
 pub mod net;

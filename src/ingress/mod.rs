@@ -1,0 +1,180 @@
+//! What a request must pass before anything is done for it: signature, parsing, and the verification of its body.
+//!
+//! ```text
+//! head ── Verifier::accept ──▶ Accepted { operation, headers, caller }     nothing of it was believed before
+//! body ── Accepted::body ────▶ IngressBody: pieces of the decoded body; its end means that every declared digest,
+//!                              checksum, chunk signature and length holds
+//! ```
+//!
+//! Shared by the gateway and by the embedded store's S3 face, which both are S3 servers.
+
+mod body;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+pub use body::{IngressBody, MAX_CHUNK_UNRESERVED};
+
+use crate::clock::Timestamp;
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::{Operation, effective_headers};
+use crate::s3::target::Target;
+use crate::secret::Secret;
+use crate::sigv4::uri::Query;
+use crate::sigv4::{
+    AccessKeyId, AuthError, Authentication, ChunkSignatures, ContentSha256, HeaderField, Headers, Presentation,
+    RequestView, SigningKey,
+};
+
+/// How many signing keys are kept: one per credential, and per day around midnight.
+const KEPT_KEYS: usize = 4096;
+
+/// Verifies the heads of requests.
+pub struct Verifier {
+    region: String,
+    domains: Vec<String>,
+    secrets: HashMap<AccessKeyId, Arc<Secret<str>>>,
+    /// A derived key costs four HMACs; it is good for a day.
+    keys: Mutex<HashMap<AccessKeyId, Vec<SigningKey>>>,
+}
+
+/// A request whose head holds. It has no `Debug`: it holds names.
+pub struct Accepted {
+    /// What is asked.
+    pub operation: Operation,
+    /// The headers that count, those in a presigned URL's query included.
+    pub headers: HeaderMap,
+    /// Who asks.
+    pub caller: AccessKeyId,
+    /// Whether it came by a presigned URL.
+    pub presigned: bool,
+    payload: ContentSha256,
+    chunk_signatures: Option<ChunkSignatures>,
+}
+
+/// The fields of `headers` as the protocol's code reads them.
+#[must_use]
+pub fn fields(headers: &HeaderMap) -> Vec<HeaderField<'_>> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
+impl Verifier {
+    /// A verifier for one region, the virtual-host domains, and what is known of every caller.
+    #[must_use]
+    pub fn new(
+        region: &str,
+        domains: &[String],
+        credentials: impl IntoIterator<Item = (AccessKeyId, Arc<Secret<str>>)>,
+    ) -> Self {
+        Self {
+            region: region.to_owned(),
+            domains: domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
+            secrets: credentials.into_iter().collect(),
+            keys: Mutex::default(),
+        }
+    }
+
+    /// Verifies the signature, and reads what is asked. The body is not verified yet: see [`Accepted::body`].
+    pub fn accept(&self, parts: Parts, now: Timestamp) -> Result<Accepted, S3Error> {
+        let Parts { method, uri, mut headers, .. } = parts;
+        let host = one_host(&uri, &mut headers)?;
+        let query = Query::parse(uri.query().unwrap_or_default())?;
+        let received = fields(&headers);
+        let view = RequestView {
+            method: method.as_str(),
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
+            headers: Headers::new(&received),
+        };
+        let Authentication::Signed(claim) = Authentication::of(&view, &query, &self.region, now)? else {
+            return Err(refuse_anonymous(method.as_str(), Headers::new(&received)));
+        };
+        let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
+        let key = self.signing_key(&claim, secret);
+        let verified = claim.verify(&key).map_err(|error| match error {
+            AuthError::Misuse => ErrorCode::InternalError.into(),
+            error => S3Error::from(error),
+        })?;
+
+        let target = Target::parse(&host, uri.path(), &self.domains)?;
+        let mut from_query = Vec::new();
+        let operation = {
+            let effective = effective_headers(Headers::new(&received), &query)?;
+            let operation = Operation::parse(method.as_str(), target, &query, Headers::new(&effective))?;
+            for (name, value) in effective.iter().skip(received.len()) {
+                let refusal = || S3Error::new(ErrorCode::InvalidArgument, "A header in the query is no header.");
+                from_query.push((
+                    HeaderName::from_bytes(name.as_bytes()).map_err(|_| refusal())?,
+                    HeaderValue::from_bytes(value).map_err(|_| refusal())?,
+                ));
+            }
+            operation
+        };
+        drop(received);
+        headers.extend(from_query);
+        Ok(Accepted {
+            operation,
+            headers,
+            caller: verified.access_key_id().clone(),
+            presigned: verified.presentation() == Presentation::Query,
+            payload: verified.payload(),
+            chunk_signatures: verified.chunk_signatures(),
+        })
+    }
+
+    fn signing_key(&self, claim: &crate::sigv4::Claim, secret: &Secret<str>) -> SigningKey {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) =
+            keys.get(claim.access_key_id()).and_then(|kept| kept.iter().find(|key| key.scope() == claim.scope()))
+        {
+            return key.clone();
+        }
+        let key = SigningKey::derive(secret, claim.scope());
+        if keys.len() >= KEPT_KEYS && !keys.contains_key(claim.access_key_id()) {
+            keys.clear();
+        }
+        let kept = keys.entry(claim.access_key_id().clone()).or_default();
+        // two days around midnight; a presigned URL of an older day takes a place and loses it again
+        if kept.len() >= 3 {
+            kept.remove(0);
+        }
+        kept.push(key.clone());
+        key
+    }
+}
+
+/// A form upload brings its signature in the body; everything else without one is refused.
+fn refuse_anonymous(method: &str, headers: Headers<'_>) -> S3Error {
+    let is_form = method == "POST"
+        && headers.one("content-type").ok().flatten().is_some_and(|content_type| {
+            content_type.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
+        });
+    if is_form { S3Error::not_implemented("PostObject") } else { ErrorCode::AccessDenied.into() }
+}
+
+/// The host, which stands in `Host` (HTTP/1.1) or in the target (HTTP/2, absolute form) and is then put where the signature
+/// looks for it. Two different ones are an attempt to be understood in two ways.
+fn one_host(uri: &http::Uri, headers: &mut HeaderMap) -> Result<String, S3Error> {
+    let refusal = || S3Error::new(ErrorCode::InvalidRequest, "The request has no host, or more than one.");
+    let mut values = headers.get_all(header::HOST).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(refusal());
+    }
+    let first = first.map(|value| value.to_str().map(str::to_owned)).transpose().map_err(|_| refusal())?;
+    match (first, uri.authority()) {
+        (Some(host), None) => Ok(host),
+        (Some(host), Some(authority)) if host.eq_ignore_ascii_case(authority.as_str()) => Ok(host),
+        (None, Some(authority)) => {
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| refusal())?;
+            headers.insert(header::HOST, value);
+            Ok(authority.as_str().to_owned())
+        }
+        _ => Err(refusal()),
+    }
+}
