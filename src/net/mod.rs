@@ -2,3 +2,7 @@
 
 pub mod body;
 pub mod budget;
+pub mod client;
+pub mod server;
+mod timed;
+pub mod tls;

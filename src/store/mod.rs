@@ -1,3 +1,350 @@
 //! The upstream S3 store: what gateway, jobs and `check` call. It sees ciphertext only.
+//!
+//! [`Upstream::send`] signs one request, sends it and sorts what comes back: an [`Answer`], or a [`StoreError`] that says who
+//! is to blame. No text of the store's but the name of its error code goes on.
 
+mod error;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+pub use error::{Refused, StoreError};
+use settings::{Addressing, Credentials, Profile, UpstreamSettings};
+
+use crate::clock::Clock;
+use crate::digest::{checksum, sha256};
+use crate::net::body::{self, Body, collect};
+use crate::net::client::{Client, ClientError, ClientSettings};
+use crate::net::tls::TlsError;
+use crate::s3::xml::ErrorAnswer;
+use crate::sigv4::uri::{Query, Slash, encode, encode_into};
+use crate::sigv4::{self, AmzDate, ContentSha256, CredentialScope, Headers, RequestView, SigningKey};
+
+/// The longest error document that is read.
+const MAX_ERROR_LEN: usize = 64 << 10;
+/// How often a request that can be sent again is sent in all.
+const MAX_TRIES: u32 = 3;
+/// A connection that lay idle for longer is not trusted with a body that cannot be sent again.
+const STREAM_IDLE_LIMIT: Duration = Duration::from_secs(4);
+/// How many signing keys are kept: per identity and day.
+const KEPT_KEYS: usize = 64;
+
+/// The body of a request.
+pub enum Payload {
+    /// None.
+    Empty,
+    /// A small one, hashed, which may be sent again.
+    Bytes(Bytes),
+    /// One of exactly `len` bytes that is made while it is sent: not hashed, never sent again.
+    Stream {
+        /// The bytes.
+        body: Body,
+        /// How many.
+        len: u64,
+    },
+}
+
+/// One request to the store.
+pub struct StoreRequest<'a> {
+    /// The method.
+    pub method: Method,
+    /// The bucket, by the store's name of it.
+    pub bucket: Option<&'a str>,
+    /// The object's key.
+    pub key: Option<&'a [u8]>,
+    /// The query.
+    pub query: Query,
+    /// Headers, as they are to stand.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Payload,
+    /// Another identity than the upstream's own.
+    pub identity: Option<&'a Credentials>,
+    /// The `traceparent` to pass.
+    pub trace: Option<String>,
+}
+
+/// An answer that is none of an error.
+pub struct Answer {
+    /// Its status: 2xx.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Body,
+}
+
+impl Answer {
+    /// The body, which must not be longer than `limit`.
+    pub async fn bytes(self, limit: usize) -> Result<Bytes, StoreError> {
+        collect(self.body, limit).await.map_err(|_| StoreError::BrokenOff)
+    }
+}
+
+/// How an upstream does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Requests that were sent.
+    pub requests: u64,
+    /// Of those, the ones without a usable answer.
+    pub failures: u64,
+}
+
+/// One store.
+pub struct Upstream {
+    settings: UpstreamSettings,
+    client: Client,
+    host: String,
+    clock: Arc<dyn Clock>,
+    under_way: Arc<Semaphore>,
+    keys: Mutex<VecDeque<(String, SigningKey)>>,
+    requests: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Upstream {
+    /// A client of the store that `settings` describe. Nothing is sent yet.
+    pub fn new(settings: UpstreamSettings, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
+        let timeouts = settings.timeouts;
+        let client = Client::new(ClientSettings {
+            endpoint: settings.endpoint.clone(),
+            ca: settings.ca.clone(),
+            proxy: settings.proxy.clone(),
+            connect_timeout: timeouts.connect,
+            first_byte_timeout: timeouts.first_byte,
+            idle_timeout: timeouts.idle,
+            max_idle: 64,
+            max_buf: 512 << 10,
+        })?;
+        let host = settings.endpoint.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
+        let under_way = usize::try_from(settings.max_requests.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Ok(Self {
+            settings,
+            client,
+            host,
+            clock,
+            under_way: Arc::new(Semaphore::new(under_way)),
+            keys: Mutex::default(),
+            requests: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+        })
+    }
+
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Which store it is.
+    #[must_use]
+    pub const fn profile(&self) -> Profile {
+        self.settings.profile
+    }
+
+    /// The region that requests are signed for.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.settings.region
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health { requests: self.requests.load(Ordering::Relaxed), failures: self.failures.load(Ordering::Relaxed) }
+    }
+
+    /// Sends a request. One that can be sent again is, if its connection was closed before an answer came.
+    pub async fn send(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
+        let permit = timeout(self.settings.timeouts.first_byte, Arc::clone(&self.under_way).acquire_owned()).await;
+        let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
+        let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
+        let target = self.target(bucket, key, &query);
+        let head = Head { method, target, headers, identity: identity.unwrap_or(&self.settings.credentials), trace };
+        let sent = match body {
+            Payload::Stream { body, len } => {
+                self.once(&head, body, Some(len), ContentSha256::Unsigned, STREAM_IDLE_LIMIT).await
+            }
+            Payload::Empty => self.again(&head, &Bytes::new()).await,
+            Payload::Bytes(bytes) => self.again(&head, &bytes).await,
+        };
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if sent.as_ref().is_err_and(|error| !matches!(error, StoreError::Refused(refused) if refused.status < 500)) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        sent.map(|answer| answer.holding(permit))
+    }
+
+    async fn again(&self, head: &Head<'_>, bytes: &Bytes) -> Result<Answer, StoreError> {
+        let is_idempotent = head.method != Method::POST;
+        let payload = ContentSha256::Hash(sha256(&[bytes]));
+        let has_body = !bytes.is_empty() || matches!(head.method, Method::PUT | Method::POST);
+        let len = has_body.then_some(bytes.len() as u64);
+        let mut tries = 1;
+        loop {
+            let body = if bytes.is_empty() { body::empty() } else { body::full(bytes.clone()) };
+            let result = self.once(head, body, len, payload, Duration::MAX).await;
+            let closed =
+                matches!(result, Err(StoreError::Unavailable(ClientError::Closed { .. } | ClientError::Connect(_))));
+            if !closed || !is_idempotent || tries >= MAX_TRIES {
+                return result;
+            }
+            tries += 1;
+        }
+    }
+
+    async fn once(
+        &self,
+        head: &Head<'_>,
+        body: Body,
+        len: Option<u64>,
+        payload: ContentSha256,
+        idle_limit: Duration,
+    ) -> Result<Answer, StoreError> {
+        let request = self.signed(head, body, len, payload)?;
+        let response = self.client.send(request, idle_limit).await.map_err(StoreError::Unavailable)?;
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            return Ok(Answer { status: parts.status, headers: parts.headers, body });
+        }
+        let is_bodiless = head.method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED;
+        let document = if is_bodiless { Bytes::new() } else { collect(body, MAX_ERROR_LEN).await.unwrap_or_default() };
+        Err(StoreError::of_answer(parts.status, &parts.headers, &document))
+    }
+
+    /// Path and query in the way that is signed: encoded once, never normalised.
+    fn target(&self, bucket: Option<&str>, key: Option<&[u8]>, query: &Query) -> Target {
+        let (mut path, mut host) = ("/".to_owned(), self.host.clone());
+        if let Some(bucket) = bucket {
+            match self.settings.addressing {
+                Addressing::Path => {
+                    path.push_str(&encode(bucket.as_bytes(), Slash::Encode));
+                    if key.is_some() {
+                        path.push('/');
+                    }
+                }
+                Addressing::Virtual => host = format!("{bucket}.{host}"),
+            }
+        }
+        if let Some(key) = key {
+            encode_into(&mut path, key, Slash::Keep);
+        }
+        Target { host, path, query: query.to_encoded() }
+    }
+
+    fn signed(
+        &self,
+        head: &Head<'_>,
+        body: Body,
+        len: Option<u64>,
+        payload: ContentSha256,
+    ) -> Result<Request<Body>, StoreError> {
+        let Head { method, target, headers, identity, trace } = head;
+        let date = AmzDate::of(self.clock.now());
+        let key = self.signing_key(identity, date);
+        let mut fields: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        fields.push(("host", target.host.as_bytes()));
+        let view = RequestView {
+            method: method.as_str(),
+            path: &target.path,
+            query: &target.query,
+            headers: Headers::new(&fields),
+        };
+        let credentials = sigv4::Credentials {
+            access_key_id: &identity.access_key_id,
+            key: &key,
+            session_token: identity.session_token.as_ref(),
+        };
+        let signed = sigv4::sign(&view, &credentials, date, payload).map_err(|_| StoreError::Request)?;
+        let uri =
+            if target.query.is_empty() { target.path.clone() } else { format!("{}?{}", target.path, target.query) };
+        let mut request =
+            Request::builder().method(method.clone()).uri(uri).body(body).map_err(|_| StoreError::Request)?;
+        let out = request.headers_mut();
+        *out = headers.clone();
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| StoreError::Request);
+        out.insert(header::HOST, value(&target.host)?);
+        if let Some(len) = len {
+            out.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        for (name, text) in signed.fields() {
+            let mut value = value(text)?;
+            value.set_sensitive(true);
+            out.insert(HeaderName::from_static(name), value);
+        }
+        if let Some(trace) = trace {
+            out.insert(HeaderName::from_static("traceparent"), value(trace)?);
+        }
+        Ok(request)
+    }
+
+    fn signing_key(&self, identity: &Credentials, date: AmzDate) -> SigningKey {
+        let scope = CredentialScope::new(date, &self.settings.region);
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = keys.iter().find(|(id, key)| *id == identity.access_key_id && *key.scope() == scope);
+        if let Some((_, key)) = found {
+            return key.clone();
+        }
+        let key = SigningKey::derive(&identity.secret, &scope);
+        if keys.len() >= KEPT_KEYS {
+            keys.pop_front();
+        }
+        keys.push_back((identity.access_key_id.clone(), key.clone()));
+        key
+    }
+}
+
+struct Target {
+    host: String,
+    path: String,
+    query: String,
+}
+
+struct Head<'a> {
+    method: Method,
+    target: Target,
+    headers: HeaderMap,
+    identity: &'a Credentials,
+    trace: Option<String>,
+}
+
+impl Answer {
+    /// The answer's body counts as a request under way until its end.
+    fn holding(self, permit: OwnedSemaphorePermit) -> Self {
+        use http_body_util::BodyExt as _;
+        let body = self
+            .body
+            .map_frame(move |frame| {
+                // the permit lives as long as this closure
+                let _ = &permit;
+                frame
+            })
+            .boxed_unsync();
+        Self { body, ..self }
+    }
+}
+
+/// The error in an answer of status 200, where S3 puts one: CopyObject, UploadPartCopy, CompleteMultipartUpload.
+#[must_use]
+pub fn error_in_200(error: &ErrorAnswer) -> StoreError {
+    StoreError::of_code(StatusCode::INTERNAL_SERVER_ERROR, &error.code)
+}
+
+/// The `Content-MD5` of a body, which stores demand of DeleteObjects.
+#[must_use]
+pub fn content_md5(bytes: &[u8]) -> Option<HeaderValue> {
+    use base64::Engine as _;
+    let md5 = checksum(crate::digest::ChecksumAlgorithm::Md5, bytes);
+    HeaderValue::from_str(&base64::engine::general_purpose::STANDARD.encode(md5.as_bytes())).ok()
+}

@@ -1,0 +1,408 @@
+//! Connections to one origin: opened, used again, and cut when they stand still.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::body::{Body, BodyError};
+use super::timed::TimedBody;
+use super::tls::{TlsError, client_config};
+
+/// How long a connection may lie idle before it is not used again: less than servers let them.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a connection may take to be ready for the next request.
+const READY_LIMIT: Duration = Duration::from_millis(200);
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// No connection could be opened.
+    #[error("connecting failed: {0}")]
+    Connect(#[source] io::Error),
+    /// The other side's certificate, or its TLS, is not acceptable.
+    #[error("TLS failed: {0}")]
+    Tls(#[source] io::Error),
+    /// The proxy does not open a way.
+    #[error("the proxy refuses: {0}")]
+    Proxy(String),
+    /// Nothing moved for too long.
+    #[error("timed out: {0}")]
+    TimedOut(&'static str),
+    /// The connection was closed before an answer came.
+    #[error("the connection was closed before an answer")]
+    Closed {
+        /// It had been used before: it may have been closed for its age.
+        reused: bool,
+    },
+    /// The request's own body failed.
+    #[error("the request's body was given up")]
+    RequestBody,
+    /// What came is no HTTP.
+    #[error("the answer is no HTTP")]
+    Protocol,
+    /// The request cannot be sent to this origin.
+    #[error("the request cannot be sent")]
+    Request,
+}
+
+/// What is to be known of an origin.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// `http` or `https`, host, port.
+    pub endpoint: Uri,
+    /// PEM file of the authorities that may certify it, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// `http://HOST:PORT` of a proxy that CONNECT is asked of.
+    pub proxy: Option<Uri>,
+    /// Until a connection stands, proxy and TLS included.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the head of the answer.
+    pub first_byte_timeout: Duration,
+    /// For a byte to move in either direction.
+    pub idle_timeout: Duration,
+    /// How many idle connections are kept.
+    pub max_idle: usize,
+    /// The greatest read and write buffer of a connection; it bounds a head too.
+    pub max_buf: usize,
+}
+
+struct Connection {
+    sender: SendRequest<Body>,
+    _task: AbortOnDrop,
+    used_before: bool,
+}
+
+/// The task that drives a connection; the connection is cut when nobody holds it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Pool {
+    idle: Mutex<VecDeque<(Connection, Instant)>>,
+    max_idle: usize,
+}
+
+impl Pool {
+    fn take(&self, idle_limit: Duration) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((connection, since)) = idle.pop_back() {
+            if since.elapsed() < idle_limit && !connection.sender.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put(&self, mut connection: Connection) {
+        connection.used_before = true;
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while idle.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_LIMIT) {
+            idle.pop_front();
+        }
+        if idle.len() < self.max_idle {
+            idle.push_back((connection, Instant::now()));
+        }
+    }
+}
+
+/// A client of one origin, HTTP/1.1. Redirects are not followed: where data goes is said by the configuration alone.
+pub struct Client {
+    settings: ClientSettings,
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    pool: Arc<Pool>,
+}
+
+impl Client {
+    /// A client; the endpoint must be a URI of scheme and authority.
+    pub fn new(settings: ClientSettings) -> Result<Self, TlsError> {
+        let wrong = |reason: &str| TlsError::File { path: PathBuf::from("endpoint"), reason: reason.to_owned() };
+        let host = settings.endpoint.host().ok_or_else(|| wrong("it has no host"))?.to_owned();
+        let is_tls = settings.endpoint.scheme_str() == Some("https");
+        let port = settings.endpoint.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let tls = if is_tls {
+            let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let name = ServerName::try_from(bare).map_err(|_| wrong("its host is no name that TLS knows"))?;
+            Some((TlsConnector::from(Arc::new(client_config(settings.ca.as_deref())?)), name))
+        } else {
+            None
+        };
+        let pool = Arc::new(Pool { idle: Mutex::default(), max_idle: settings.max_idle });
+        Ok(Self { settings, host, port, tls, pool })
+    }
+
+    /// Whether the connection is TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Sends a request, whose URI is origin-form and whose `Host` is set, and gives the answer once its head is there. The
+    /// answer may come before the request was sent whole.
+    ///
+    /// Dropping the future, or the answer's body before its end, cuts the connection: what the origin has by then is short.
+    ///
+    /// `idle_limit`: a connection that lay idle for longer is not used; short for what cannot be sent again.
+    pub async fn send(&self, request: Request<Body>, idle_limit: Duration) -> Result<Response<Body>, ClientError> {
+        let mut connection = self.connection(idle_limit).await?;
+        let progress = Arc::new(Progress::new());
+        let request = {
+            let progress = Arc::clone(&progress);
+            request.map(|body| {
+                let ended = body.is_end_stream();
+                if ended {
+                    progress.end();
+                }
+                Watched { body, progress }.boxed_unsync()
+            })
+        };
+        let sent = connection.sender.send_request(request);
+        let response = tokio::select! {
+            response = sent => response,
+            stalled = progress.stalled(self.settings.idle_timeout, self.settings.first_byte_timeout) => {
+                return Err(ClientError::TimedOut(stalled));
+            }
+        };
+        let response = response.map_err(|error| {
+            if progress.failed.load(Ordering::Relaxed) {
+                ClientError::RequestBody
+            } else if error.is_parse() {
+                ClientError::Protocol
+            } else if error.is_user() {
+                ClientError::Request
+            } else {
+                ClientError::Closed { reused: connection.used_before }
+            }
+        })?;
+        let (idle, pool) = (self.settings.idle_timeout, Arc::clone(&self.pool));
+        Ok(response.map(|body| {
+            let body = TimedBody::new(body, idle);
+            let mut body = Returning { body, connection: Some(connection), pool, progress };
+            if body.body.is_end_stream() {
+                body.give_back();
+            }
+            body.boxed_unsync()
+        }))
+    }
+
+    async fn connection(&self, idle_limit: Duration) -> Result<Connection, ClientError> {
+        while let Some(mut connection) = self.pool.take(idle_limit.min(IDLE_LIMIT)) {
+            // it becomes ready once its task has seen the last answer's end; one that was closed never does
+            if let Ok(Ok(())) = timeout(READY_LIMIT, connection.sender.ready()).await {
+                return Ok(connection);
+            }
+        }
+        self.connect().await
+    }
+
+    async fn connect(&self) -> Result<Connection, ClientError> {
+        let opened = timeout(self.settings.connect_timeout, self.open()).await;
+        opened.map_err(|_| ClientError::TimedOut("connecting"))?
+    }
+
+    async fn open(&self) -> Result<Connection, ClientError> {
+        let stream = match &self.settings.proxy {
+            None => tcp(&self.host, self.port).await.map_err(ClientError::Connect)?,
+            Some(proxy) => {
+                let host = proxy.host().unwrap_or_default();
+                let stream = tcp(host, proxy.port_u16().unwrap_or(80)).await.map_err(ClientError::Connect)?;
+                tunnel(stream, &self.host, self.port).await?
+            }
+        };
+        match &self.tls {
+            None => self.handshake(stream).await,
+            Some((connector, name)) => {
+                let stream = connector.connect(name.clone(), stream).await.map_err(ClientError::Tls)?;
+                self.handshake(stream).await
+            }
+        }
+    }
+
+    async fn handshake<T>(&self, io: T) -> Result<Connection, ClientError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(self.settings.max_buf.max(16 << 10))
+            .max_headers(128)
+            .handshake(TokioIo::new(io))
+            .await
+            .map_err(|_| ClientError::Protocol)?;
+        let task = tokio::spawn(async move {
+            // its end is noticed by whoever waits for an answer
+            let _ = connection.await;
+        });
+        Ok(Connection { sender, _task: AbortOnDrop(task), used_before: false })
+    }
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Asks a proxy for a way to the origin.
+async fn tunnel(mut stream: TcpStream, host: &str, port: u16) -> Result<TcpStream, ClientError> {
+    let asked = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
+    stream.write_all(asked.as_bytes()).await.map_err(ClientError::Connect)?;
+    let mut head = Vec::new();
+    // byte by byte: what follows the head is the origin's
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > 8192 {
+            return Err(ClientError::Proxy("its answer is too long".to_owned()));
+        }
+        let byte = stream.read_u8().await.map_err(|_| ClientError::Proxy("it closed the connection".to_owned()))?;
+        head.push(byte);
+    }
+    let status = head.split(|b| *b == b' ').nth(1).and_then(|status| str::from_utf8(status).ok()).unwrap_or_default();
+    if head.starts_with(b"HTTP/1.") && status.len() == 3 && status.starts_with('2') {
+        Ok(stream)
+    } else {
+        let shown: String = status.chars().filter(char::is_ascii_digit).take(3).collect();
+        Err(ClientError::Proxy(format!("status {shown}")))
+    }
+}
+
+/// How far the sending of a request is.
+struct Progress {
+    /// Since when the connection has not taken what the body has. `None`: it is the body that is waited for.
+    since: Mutex<Option<Instant>>,
+    ended: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { since: Mutex::new(Some(Instant::now())), ended: AtomicBool::new(false), failed: AtomicBool::new(false) }
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn end(&self) {
+        self.set(Some(Instant::now()));
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Ready once the origin takes nothing, or answers nothing, for too long.
+    async fn stalled(&self, idle: Duration, first_byte: Duration) -> &'static str {
+        loop {
+            let ended = self.ended.load(Ordering::Relaxed);
+            let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+            let limit = if ended { first_byte } else { idle };
+            let over = since.unwrap_or_else(Instant::now) + limit;
+            if since.is_some() && over <= Instant::now() {
+                return if ended { "waiting for the answer" } else { "sending the request" };
+            }
+            sleep_until(over.max(Instant::now() + Duration::from_millis(5))).await;
+        }
+    }
+}
+
+/// A request's body, watched for progress.
+struct Watched {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => this.progress.set(None),
+            Poll::Ready(Some(Ok(_))) => {
+                this.progress.set(Some(Instant::now()));
+                if this.body.is_end_stream() || this.body.size_hint().exact() == Some(0) {
+                    this.progress.end();
+                }
+            }
+            Poll::Ready(Some(Err(_))) => this.progress.failed.store(true, Ordering::Relaxed),
+            Poll::Ready(None) => this.progress.end(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// An answer's body. At its end the connection goes back to the pool, if the request was sent whole; otherwise it is cut.
+struct Returning<B> {
+    body: B,
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+    progress: Arc<Progress>,
+}
+
+impl<B> Returning<B> {
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.progress.ended.load(Ordering::Relaxed)
+        {
+            self.pool.put(connection);
+        }
+    }
+}
+
+impl<B> HttpBody for Returning<B>
+where
+    B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            None => self.give_back(),
+            Some(Ok(_)) if self.body.is_end_stream() => self.give_back(),
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.connection = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

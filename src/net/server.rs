@@ -1,0 +1,257 @@
+//! The listener: connections, TLS, HTTP/1.1 and HTTP/2, limits, time-outs, and an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use super::body::Body;
+use super::timed::{TimedBody, TimedIo};
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// What answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one. Dropped when the client goes: everything that it holds must then be given back.
+    fn handle(&self, request: Request<Body>, peer: Peer) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Limits and time-outs of a listener.
+#[derive(Clone)]
+pub struct ServerSettings {
+    /// TLS, if it is spoken.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// For a TLS handshake, and for a head once its first byte is there.
+    pub header_timeout: Duration,
+    /// For a byte to move in a request under way.
+    pub idle_timeout: Duration,
+    /// For the next request to begin.
+    pub keep_alive: Duration,
+    /// For requests under way once the end was asked for.
+    pub drain: Duration,
+    /// The greatest number of connections; more wait in the backlog.
+    pub max_connections: usize,
+    /// The greatest read and write buffer of a connection; it bounds a head too.
+    pub max_buf: usize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
+            drain: Duration::from_secs(30),
+            max_connections: 4096,
+            max_buf: 512 << 10,
+        }
+    }
+}
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that were cut because their requests did not end in time.
+    pub cut: usize,
+}
+
+/// Numbers of a listener, to be read at any time.
+#[derive(Debug, Default)]
+pub struct ServerStats {
+    /// Connections that stand.
+    pub connections: AtomicUsize,
+    /// Connections that were accepted.
+    pub accepted: AtomicU64,
+}
+
+struct Shared<H> {
+    settings: ServerSettings,
+    acceptor: Option<TlsAcceptor>,
+    handler: Arc<H>,
+    stats: Arc<ServerStats>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Counts a connection as long as it stands.
+struct Counted(Arc<ServerStats>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves until `shutdown` is ready, then ends: no new connections, idle ones closed, requests under way finished within the
+/// time for it.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    settings: ServerSettings,
+    handler: Arc<H>,
+    stats: Arc<ServerStats>,
+    shutdown: impl Future<Output = ()>,
+) -> Drained {
+    let permits = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let all = u32::try_from(permits.available_permits()).unwrap_or(u32::MAX);
+    let (stop, stopped) = watch::channel(false);
+    let drain = settings.drain;
+    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
+    let shared = Arc::new(Shared { settings, acceptor, handler, stats, stop: stopped });
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        while tasks.try_join_next().is_some() {}
+        let accepted = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let shared = Arc::clone(&shared);
+                shared.stats.accepted.fetch_add(1, Ordering::Relaxed);
+                shared.stats.connections.fetch_add(1, Ordering::Relaxed);
+                let counted = Counted(Arc::clone(&shared.stats));
+                tasks.spawn(async move {
+                    let _held = (permit, counted);
+                    // what goes wrong on one connection is its client's to notice
+                    let _ = connection(stream, address, shared).await;
+                });
+            }
+            // out of descriptors, or a connection that is gone already: others may be served
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let deadline = Instant::now() + drain;
+    let _ = timeout_at(deadline, permits.acquire_many(all)).await;
+    while tasks.try_join_next().is_some() {}
+    let cut = tasks.len();
+    tasks.shutdown().await;
+    Drained { cut }
+}
+
+async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, shared: Arc<Shared<H>>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let limit = shared.settings.header_timeout;
+    let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+    match &shared.acceptor {
+        Some(acceptor) => {
+            let stream = timeout(limit, acceptor.accept(stream)).await.map_err(timed_out)??;
+            let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            speak(stream, is_h2, Peer { address, tls: true }, shared).await
+        }
+        None => {
+            // a client may keep a connection in reserve: its first byte has as long as the next request's
+            let keep_alive = shared.settings.keep_alive;
+            let is_h2 = timeout(keep_alive + limit, begins_http2(&stream)).await.map_err(timed_out)??;
+            speak(stream, is_h2, Peer { address, tls: false }, shared).await
+        }
+    }
+}
+
+/// Whether the connection begins with HTTP/2's preface. Only as much is looked at as tells it from every method.
+async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let len = stream.peek(&mut start).await?;
+        let seen = start.get(..len).unwrap_or_default();
+        if len == 0 || !PREFACE.starts_with(seen) {
+            return Ok(false);
+        }
+        if len == PREFACE.len() {
+            return Ok(true);
+        }
+        // `peek` is ready at once while the bytes lie there
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn speak<H: Handler, T>(io: T, is_h2: bool, peer: Peer, shared: Arc<Shared<H>>) -> io::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let settings = &shared.settings;
+    let (idle, mut stop) = (settings.idle_timeout, shared.stop.clone());
+    let busy = Arc::new(AtomicBool::new(is_h2));
+    let io = TokioIo::new(TimedIo::new(io, settings.header_timeout, idle, Arc::clone(&busy)));
+    let service = {
+        let (shared, busy) = (Arc::clone(&shared), Arc::clone(&busy));
+        service_fn(move |request: Request<Incoming>| {
+            let (shared, busy) = (Arc::clone(&shared), Arc::clone(&busy));
+            async move {
+                busy.store(true, Ordering::Relaxed);
+                let request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
+                let response = shared.handler.handle(request, peer).await;
+                if !is_h2 {
+                    busy.store(false, Ordering::Relaxed);
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        })
+    };
+    let stopping = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let ended = |error: hyper::Error| io::Error::other(error);
+    if is_h2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(100)
+            .initial_stream_window_size(512 << 10)
+            .initial_connection_window_size(2 << 20)
+            .max_send_buf_size(256 << 10)
+            .max_header_list_size(64 << 10)
+            .keep_alive_interval(Some(settings.keep_alive))
+            .keep_alive_timeout(idle);
+        let mut connection = pin!(builder.serve_connection(io, service));
+        tokio::select! {
+            done = connection.as_mut() => return done.map_err(ended),
+            () = stopping => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await.map_err(ended)
+    } else {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.keep_alive)
+            .max_buf_size(settings.max_buf.max(16 << 10))
+            .max_headers(128)
+            .half_close(false);
+        let mut connection = pin!(builder.serve_connection(io, service));
+        tokio::select! {
+            done = connection.as_mut() => return done.map_err(ended),
+            () = stopping => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await.map_err(ended)
+    }
+}

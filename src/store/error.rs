@@ -1,0 +1,107 @@
+//! Why the store did not do what it was asked.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use thiserror::Error;
+
+use crate::net::client::ClientError;
+use crate::s3::error::ErrorCode;
+use crate::s3::xml::ErrorAnswer;
+
+/// Codes by which a store refuses *us*, not the client.
+const OUR_CREDENTIALS: [&str; 8] = [
+    "RequestTimeTooSkewed",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "InvalidToken",
+    "TokenRefreshRequired",
+    "AuthorizationHeaderMalformed",
+    "InvalidSecurity",
+];
+
+/// An answer of the store that is an error of S3's.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Its status.
+    pub status: u16,
+    /// Its code, if it is one that we know.
+    pub code: Option<ErrorCode>,
+    /// Seconds after which it says to come again.
+    pub retry_after: Option<u32>,
+    /// `ETag` and `Last-Modified` that came with a condition's verdict.
+    pub validators: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why there is no answer to use.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The store says no.
+    #[error("the store answers {} {}", .0.status, .0.code.map_or("without a code that is known", ErrorCode::name))]
+    Refused(Box<Refused>),
+    /// The store refuses our credentials, or our clock.
+    #[error("the store refuses the gateway's credentials")]
+    Credentials,
+    /// The store sends us elsewhere; where data goes is said by the configuration alone.
+    #[error("the store redirects, which is not followed")]
+    Redirected,
+    /// The store cannot be reached, or does not answer.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(#[source] ClientError),
+    /// Its answer broke off, or is longer than any.
+    #[error("the store's answer broke off or is too long")]
+    BrokenOff,
+    /// Too many requests wait for it.
+    #[error("too many requests wait for the store")]
+    Busy,
+    /// The request cannot be made.
+    #[error("the request cannot be made")]
+    Request,
+}
+
+impl StoreError {
+    pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, document: &[u8]) -> Self {
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            return Self::Redirected;
+        }
+        let code = ErrorAnswer::parse(document).map(|error| error.code).unwrap_or_default();
+        let mut error = Self::of_code(status, &code);
+        if let Self::Refused(refused) = &mut error {
+            refused.retry_after = headers
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
+                .map(|seconds| seconds.min(3600));
+            for name in [header::ETAG, header::LAST_MODIFIED] {
+                if let Some(value) = headers.get(&name) {
+                    refused.validators.push((name, value.clone()));
+                }
+            }
+        }
+        error
+    }
+
+    pub(super) fn of_code(status: StatusCode, code: &str) -> Self {
+        if OUR_CREDENTIALS.contains(&code) {
+            return Self::Credentials;
+        }
+        let code = ErrorCode::from_name(code);
+        Self::Refused(Box::new(Refused { status: status.as_u16(), code, retry_after: None, validators: Vec::new() }))
+    }
+
+    /// The code, if the store gave one that is known.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(refused) => refused.code,
+            _ => None,
+        }
+    }
+
+    /// The status, if the store answered.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(refused) => Some(refused.status),
+            _ => None,
+        }
+    }
+}
