@@ -33,3 +33,4 @@ pub mod s3;
 pub mod secret;
 pub mod sigv4;
 pub mod store;
+pub mod telemetry;

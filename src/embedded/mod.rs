@@ -48,6 +48,7 @@
 
 mod body;
 mod error;
+pub mod face;
 mod fault;
 mod index;
 mod list;

@@ -1,4 +1,311 @@
 //! The pipeline: authenticate → parse → policy → seal or open → forward → render. The only place where protocol meets
 //! crypto.
+//!
+//! A PUT: [`Gateway::handle`](crate::net::server::Handler::handle) → ingress → policy → `write` → `pump` (seals) → store. A GET:
+//! policy → `read` → store → header believed → `pump` (opens). One file per family of operations; one table of errors.
 
+mod buckets;
+mod copy;
+mod delete;
+mod envelope;
+mod error;
+pub mod etag;
+mod exchange;
+mod generate;
+mod headers;
+mod list;
+mod policy;
+mod pump;
+mod read;
 pub mod settings;
+mod tails;
+mod upstream;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use self::error::Failure;
+use self::exchange::{Exchange, Unrecorded};
+use self::policy::{Caller, Policy};
+use self::settings::Settings;
+use self::tails::Tails;
+use crate::clock::Clock;
+use crate::crypto::random::RandomSource;
+use crate::ingress::{Accepted, Verifier};
+use crate::keys::KeyProvider;
+use crate::net::body::{self, Body};
+use crate::net::budget::{Budget, Lease};
+use crate::net::server::{Handler, Peer};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::Operation;
+use crate::store::Upstream;
+use crate::telemetry::{Metrics, trace};
+
+/// How long a request waits for memory before it is told to come again.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+/// An unread body of up to this length is read before a refusal, so that the client reads the refusal and not a reset.
+const MAX_DRAINED: u64 = 1 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// What a transfer takes of the budget at most: a chunk on its way and both connections' buffers.
+const TRANSFER_BYTES: u64 = 1 << 20;
+const TRANSFER_BASE: usize = 64 << 10;
+
+/// What the operations share.
+struct Core {
+    region: String,
+    limits: settings::Limits,
+    policy: Policy,
+    verifier: Verifier,
+    keys: Arc<dyn KeyProvider>,
+    clock: Arc<dyn Clock>,
+    random: Arc<RandomSource>,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+    requests: Arc<Semaphore>,
+    tails: Tails,
+}
+
+/// What a gateway is made of.
+pub struct Components {
+    /// The policy.
+    pub settings: Settings,
+    /// The stores that it names.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The custodian of the KEKs.
+    pub keys: Arc<dyn KeyProvider>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<RandomSource>,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The gateway: answers S3 requests by way of a store that sees only ciphertext.
+pub struct Gateway(Arc<Core>);
+
+impl Gateway {
+    /// A gateway; it serves as soon as a listener hands it requests.
+    #[must_use]
+    pub fn new(parts: Components) -> Self {
+        let Components { settings, upstreams, keys, clock, random, metrics } = parts;
+        let Settings { region, domains, limits, timeouts: _, buckets, credentials } = settings;
+        let secrets: Vec<_> =
+            credentials.iter().map(|rule| (rule.access_key_id.clone(), Arc::clone(&rule.secret))).collect();
+        let budget = Budget::new(limits.memory);
+        metrics.memory_limit.set(i64::try_from(budget.total()).unwrap_or(i64::MAX));
+        Self(Arc::new(Core {
+            verifier: Verifier::new(&region, &domains, secrets),
+            policy: Policy::new(buckets, credentials, upstreams),
+            region,
+            limits,
+            keys,
+            clock,
+            random,
+            budget,
+            metrics,
+            requests: Arc::new(Semaphore::new(usize::try_from(limits.requests).unwrap_or(Semaphore::MAX_PERMITS))),
+            tails: Tails::default(),
+        }))
+    }
+
+    /// Writes the gauges: how much memory is taken, how many requests are under way.
+    pub fn sample(&self) {
+        let core = &self.0;
+        core.metrics.memory_used.set(i64::try_from(core.budget.used()).unwrap_or(i64::MAX));
+        let free = core.requests.available_permits();
+        let under_way = usize::try_from(core.limits.requests).unwrap_or(usize::MAX).saturating_sub(free);
+        core.metrics.in_flight.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+    }
+}
+
+/// One request on its way through an operation.
+struct Call<'a> {
+    core: &'a Arc<Core>,
+    exchange: &'a Arc<Exchange>,
+    caller: &'a Arc<Caller>,
+    accepted: &'a mut Accepted,
+    /// The body, until an operation reads it.
+    body: &'a Mutex<Option<Body>>,
+}
+
+impl Call<'_> {
+    /// The body, once.
+    fn take_body(&mut self) -> Body {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty)
+    }
+
+    /// The whole body of a document, verified.
+    async fn document(&mut self, limit: usize) -> Result<bytes::Bytes, Failure> {
+        let body = self.take_body();
+        let bytes = self.accepted.collect(body, limit).await?;
+        self.exchange.received(bytes.len());
+        Ok(bytes)
+    }
+
+    /// The body of a request that should have none: a small one is read and verified, a large one refused.
+    async fn no_body(&mut self) -> Result<(), Failure> {
+        use http_body::Body as _;
+
+        let is_empty = {
+            let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+            body.as_ref().is_none_or(Body::is_end_stream)
+        };
+        if !is_empty {
+            self.document(64 << 10).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Takes memory for a body of `len` bytes.
+    async fn reserve_transfer(&self, len: u64) -> Result<Lease, Failure> {
+        let bytes = usize::try_from(len.min(TRANSFER_BYTES)).unwrap_or(TRANSFER_BASE);
+        self.reserve(bytes + TRANSFER_BASE).await
+    }
+
+    /// Takes `bytes` from the budget, waiting a while.
+    async fn reserve(&self, bytes: usize) -> Result<Lease, Failure> {
+        let lease = self.budget.reserve_within(bytes, MEMORY_WAIT).await;
+        lease.ok_or_else(|| Failure::slow_down("the memory of all transfers is taken"))
+    }
+
+    async fn serve(
+        self: &Arc<Self>,
+        exchange: &Arc<Exchange>,
+        head: Parts,
+        body: &Mutex<Option<Body>>,
+    ) -> Result<Response<Body>, Failure> {
+        self.check_size(&head)?;
+        let mut accepted = self.verifier.accept(head, self.clock.now())?;
+        let caller = Arc::clone(self.policy.caller(&accepted.caller)?);
+        exchange.note_caller(accepted.caller.as_str(), accepted.operation.name());
+        exchange.note_under_way(caller.begin(Instant::now())?);
+        let operation = accepted.operation.clone();
+        let mut call = Call { core: self, exchange, caller: &caller, accepted: &mut accepted, body };
+        match &operation {
+            Operation::PutObject(object) => call.put(object).await,
+            Operation::DeleteObjects(bucket) => call.delete_many(bucket).await,
+            Operation::CreateBucket(bucket) => call.create_bucket(bucket).await,
+            other => {
+                call.no_body().await?;
+                match other {
+                    Operation::GetObject(read) => call.get(read).await,
+                    Operation::HeadObject(read) => call.head(read).await,
+                    Operation::DeleteObject { object, version_id } => call.delete(object, version_id.as_deref()).await,
+                    Operation::CopyObject { object, source, directive } => call.copy(object, source, *directive).await,
+                    Operation::ListObjects { bucket, listing, marker } => call.list_v1(bucket, listing, marker).await,
+                    Operation::ListObjectsV2 { bucket, listing, continuation_token, start_after, fetch_owner } => {
+                        let from = (continuation_token.as_deref(), start_after.as_deref());
+                        call.list_v2(bucket, listing, from, *fetch_owner).await
+                    }
+                    Operation::ListBuckets { prefix, continuation_token, max_buckets } => {
+                        call.list_buckets(prefix.as_deref(), continuation_token.as_deref(), *max_buckets).await
+                    }
+                    Operation::HeadBucket(bucket) => call.head_bucket(bucket).await,
+                    Operation::DeleteBucket(bucket) => call.delete_bucket(bucket).await,
+                    Operation::GetBucketLocation(bucket) => call.bucket_location(bucket).await,
+                    other => Err(S3Error::not_implemented(other.name()).into()),
+                }
+            }
+        }
+    }
+
+    /// Refuses a head that is larger than the limit.
+    fn check_size(&self, head: &Parts) -> Result<(), Failure> {
+        let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if fields.sum::<usize>().saturating_add(target) > self.limits.header {
+            return Err(ErrorCode::RequestHeaderSectionTooLarge.into());
+        }
+        Ok(())
+    }
+}
+
+/// Reads what is left of a request that is refused, if that is little, so that the refusal is read. Nobody is asked to send
+/// a body that nobody wants.
+async fn drain(method: &Method, expects_continue: bool, len: Option<u64>, body: Option<Body>) {
+    let Some(mut body) = body else { return };
+    if *method == Method::GET || expects_continue || len.is_none_or(|len| len > MAX_DRAINED) {
+        return;
+    }
+    let _ = timeout(DRAIN_TIME, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+}
+
+/// The answer to a refusal: S3's document, or its status alone.
+fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Body> {
+    let status = StatusCode::from_u16(failure.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let is_bodiless = *method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    let document = if is_bodiless { String::new() } else { failure.error.to_xml(request_id, "sealgate") };
+    let mut response = Response::new(if is_bodiless { body::empty() } else { body::full(document) });
+    *response.status_mut() = status;
+    let out = response.headers_mut();
+    if !is_bodiless {
+        out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    }
+    if let Some(seconds) = failure.retry_after {
+        out.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::NOT_MODIFIED {
+        for (name, value) in &failure.validators {
+            let mapped = value.to_str().ok().filter(|_| *name == header::ETAG).and_then(|text| {
+                let etag = etag::downstream(crate::s3::xml::unquoted(text));
+                HeaderValue::from_str(&headers::quoted(&etag)).ok()
+            });
+            out.insert(name.clone(), mapped.unwrap_or_else(|| value.clone()));
+        }
+    }
+    if status == StatusCode::RANGE_NOT_SATISFIABLE
+        && let Some((_, size)) = failure.error.fields().iter().find(|(name, _)| *name == "ActualObjectSize")
+        && let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}"))
+    {
+        out.insert(header::CONTENT_RANGE, value);
+    }
+    response
+}
+
+impl Handler for Gateway {
+    async fn handle(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
+        let core = &self.0;
+        let (head, body) = request.into_parts();
+        let now = core.clock.now();
+        let random: [u8; 18] = core.random.draw_public(now, b"request id").unwrap_or_default();
+        let (id, span) = random.split_at(10);
+        let request_id = trace::request_id(id.try_into().unwrap_or_default());
+        let traceparent = head.headers.get("traceparent").map(HeaderValue::as_bytes);
+        let context = trace::TraceContext::parse(traceparent, span.try_into().unwrap_or_default());
+        let method = head.method.clone();
+        let exchange = Exchange::new(request_id, context, (&method, head.version, peer.tls), Arc::clone(&core.metrics));
+        let unrecorded = Unrecorded::new(&exchange);
+        let expects_continue = head.headers.contains_key(header::EXPECT);
+        let len = upstream::content_length(&head.headers);
+        let body = Mutex::new(Some(body));
+        let permit = Arc::clone(&core.requests).try_acquire_owned();
+        let result = match &permit {
+            Ok(_) => core.serve(&exchange, head, &body).await,
+            Err(_) => Err(Failure::slow_down("the limit of requests at once")),
+        };
+        let mut response = match result {
+            Ok(response) => response,
+            Err(failure) => {
+                exchange.note_failure(&failure);
+                drain(&method, expects_continue, len, body.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
+                refusal(&failure, &method, &exchange.request_id)
+            }
+        };
+        if let Ok(value) = HeaderValue::from_str(&exchange.request_id) {
+            response.headers_mut().insert(HeaderName::from_static("x-amz-request-id"), value);
+        }
+        let status = response.status().as_u16();
+        unrecorded.defuse();
+        response.map(|body| exchange::recorded(body, exchange, status, permit.ok()))
+    }
+}

@@ -1,5 +1,6 @@
 //! The gateway's policy: which buckets there are, who may do what, and how much of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keys::EntryName;
@@ -27,6 +28,15 @@ impl NamePattern {
             None if !text.is_empty() => Some(Self::Exact(text.to_owned())),
             Some((start, "")) => Some(Self::Prefix(start.to_owned())),
             _ => None,
+        }
+    }
+
+    /// The name in which the star stands for `rest`.
+    #[must_use]
+    pub fn expand(&self, rest: &str) -> String {
+        match self {
+            Self::Exact(exact) => exact.clone(),
+            Self::Prefix(start) => format!("{start}{rest}"),
         }
     }
 
@@ -134,7 +144,7 @@ pub struct CredentialRule {
     /// The id that clients send.
     pub access_key_id: AccessKeyId,
     /// The secret that clients sign with.
-    pub secret: Secret<str>,
+    pub secret: Arc<Secret<str>>,
     /// Whose it is; it reaches only buckets of this tenant.
     pub tenant: TenantId,
     /// The buckets it reaches.

@@ -128,6 +128,18 @@ impl Declared {
         self.header.map(|value| value.algorithm()).or(self.trailer)
     }
 
+    /// The checksum that a header declares.
+    #[must_use]
+    pub const fn checksum(&self) -> Option<ChecksumValue> {
+        self.header
+    }
+
+    /// The MD5 that `Content-MD5` declares.
+    #[must_use]
+    pub const fn content_md5(&self) -> Option<[u8; 16]> {
+        self.content_md5
+    }
+
     /// The algorithm that the trailer must bring.
     #[must_use]
     pub const fn trailer(&self) -> Option<ChecksumAlgorithm> {

@@ -1,0 +1,192 @@
+//! Buckets: list, create, delete, head, location.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::Call;
+use super::error::Failure;
+use super::headers::{forwarded, forwarded_to_reads};
+use super::list::document;
+use super::policy::{Place, Policy, Right};
+use super::upstream::discard_answer;
+use crate::clock::Timestamp;
+use crate::net::body::{self, Body};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::target::BucketName;
+use crate::s3::xml::{
+    ListAllMyBucketsResult, ListedBucket, Owner, create_bucket_xml, location_xml, parse_create_bucket,
+};
+use crate::sigv4::uri::Query;
+use crate::store::settings::Profile;
+use crate::store::{Payload, StoreRequest, Upstream};
+
+const MAX_ANSWER_LEN: usize = 16 << 20;
+/// How many pages of a store's buckets are read.
+const MAX_BUCKET_PAGES: usize = 100;
+
+impl Call<'_> {
+    /// ListBuckets: those of the caller, by the names it says.
+    pub(super) async fn list_buckets(
+        &mut self,
+        prefix: Option<&str>,
+        token: Option<&str>,
+        max: Option<u32>,
+    ) -> Result<Response<Body>, Failure> {
+        let max = max.unwrap_or(10_000);
+        if !(1..=10_000).contains(&max) {
+            return Err(S3Error::argument("max-buckets", "It is a number from 1 to 10000.").into());
+        }
+        let mut found: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let mut upstreams: Vec<&str> =
+            self.core.policy.rules_of(self.caller).map(|rule| rule.upstream.as_str()).collect();
+        upstreams.sort_unstable();
+        upstreams.dedup();
+        for name in upstreams {
+            let upstream = self.core.policy.upstream(name)?;
+            for bucket in self.upstream_buckets(upstream).await? {
+                for rule in self.core.policy.rules_of(self.caller).filter(|rule| rule.upstream == name) {
+                    let Some(rest) = rule.upstream_name.matched(&bucket.name) else { continue };
+                    let shown = rule.name.expand(rest);
+                    let Ok(shown) = BucketName::parse(&shown) else { continue };
+                    // another rule may win for that name
+                    let place = self.core.policy.place(self.caller, &shown, Right::Probe);
+                    if Policy::reaches(self.caller, shown.as_str())
+                        && place.is_ok_and(|place| place.upstream_name == bucket.name && place.rule.upstream == name)
+                    {
+                        found.insert(shown.as_str().to_owned(), bucket.created);
+                    }
+                }
+            }
+        }
+        let names = found.into_iter().filter(|(name, _)| {
+            prefix.is_none_or(|prefix| name.starts_with(prefix)) && token.is_none_or(|token| name.as_str() > token)
+        });
+        let mut buckets: Vec<ListedBucket> = names.map(|(name, created)| ListedBucket { name, created }).collect();
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let continuation_token =
+            (buckets.len() > max).then(|| buckets.get(max - 1).map(|last| last.name.clone())).flatten();
+        buckets.truncate(max);
+        let owner = Owner { id: self.caller.rule.tenant.as_str().to_owned(), display_name: None };
+        let prefix = prefix.map(str::to_owned);
+        let result = ListAllMyBucketsResult { owner: Some(owner), buckets, continuation_token, prefix };
+        Ok(document(result.to_xml()))
+    }
+
+    async fn upstream_buckets(&self, upstream: &Upstream) -> Result<Vec<ListedBucket>, Failure> {
+        let mut buckets = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..MAX_BUCKET_PAGES {
+            let mut query = Query::default();
+            if let Some(token) = &token {
+                query.push("continuation-token", token.as_str());
+            }
+            let request = StoreRequest {
+                method: Method::GET,
+                bucket: None,
+                key: None,
+                query,
+                headers: HeaderMap::new(),
+                body: Payload::Empty,
+                identity: self.caller.rule.upstream_credentials.as_ref(),
+                trace: self.exchange.trace.traceparent(),
+            };
+            let answer = self.exchange.send(upstream, request).await?;
+            let page = ListAllMyBucketsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?;
+            buckets.extend(page.buckets);
+            match page.continuation_token {
+                Some(next) if token.as_ref() != Some(&next) => token = Some(next),
+                _ => return Ok(buckets),
+            }
+        }
+        Err(Failure::upstream("the store's pages of buckets do not end"))
+    }
+
+    async fn about(
+        &self,
+        place: &Place,
+        method: Method,
+        headers: HeaderMap,
+        body: Payload,
+    ) -> Result<HeaderMap, Failure> {
+        let request = StoreRequest {
+            method: method.clone(),
+            bucket: Some(&place.upstream_name),
+            key: None,
+            query: Query::default(),
+            headers,
+            body,
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        let answer = self.exchange.send(&place.upstream, request).await.map_err(|error| {
+            // HEAD's answer has no code
+            let is_missing = error.status() == Some(404) && error.code().is_none();
+            if is_missing { ErrorCode::NoSuchBucket.into() } else { Failure::from(error) }
+        })?;
+        let headers = answer.headers.clone();
+        if method != Method::HEAD {
+            discard_answer(answer).await;
+        }
+        Ok(headers)
+    }
+
+    fn bucket(&self, bucket: &BucketName, right: Right) -> Result<Place, Failure> {
+        let place = self.core.policy.place(self.caller, bucket, right)?;
+        self.exchange.note_bucket(place.id.as_str());
+        Ok(place)
+    }
+
+    /// CreateBucket: where a rule says what it is called upstream.
+    pub(super) async fn create_bucket(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
+        let place = self.bucket(bucket, Right::Change)?;
+        let document = self.document(64 << 10).await?;
+        if let Some(location) = parse_create_bucket(&document)?
+            && location != self.core.region
+        {
+            return Err(S3Error::from(ErrorCode::IllegalLocationConstraintException).into());
+        }
+        let upstream = &place.upstream;
+        let needs_location = upstream.profile() == Profile::Aws && upstream.region() != "us-east-1";
+        let body = if needs_location {
+            Payload::Bytes(Bytes::from(create_bucket_xml(upstream.region())))
+        } else {
+            Payload::Empty
+        };
+        self.about(&place, Method::PUT, forwarded(&self.accepted.headers), body).await?;
+        let mut response = Response::new(body::empty());
+        let location = HeaderValue::from_str(&format!("/{}", bucket.as_str()));
+        response
+            .headers_mut()
+            .insert(header::LOCATION, location.map_err(|_| Failure::ours("a name that is no header"))?);
+        Ok(response)
+    }
+
+    /// DeleteBucket. A bucket that holds only the records of unfinished uploads is not empty: `gc` clears it.
+    pub(super) async fn delete_bucket(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
+        let place = self.bucket(bucket, Right::Change)?;
+        self.about(&place, Method::DELETE, forwarded(&self.accepted.headers), Payload::Empty).await?;
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+
+    /// HeadBucket.
+    pub(super) async fn head_bucket(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
+        let place = self.bucket(bucket, Right::Probe)?;
+        self.about(&place, Method::HEAD, forwarded_to_reads(&self.accepted.headers), Payload::Empty).await?;
+        let mut response = Response::new(body::empty());
+        let region =
+            HeaderValue::from_str(&self.core.region).map_err(|_| Failure::ours("a region that is no header"))?;
+        response.headers_mut().insert(HeaderName::from_static("x-amz-bucket-region"), region);
+        Ok(response)
+    }
+
+    /// GetBucketLocation: the gateway's region, if the bucket is there.
+    pub(super) async fn bucket_location(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
+        let place = self.bucket(bucket, Right::Probe)?;
+        self.about(&place, Method::HEAD, forwarded_to_reads(&self.accepted.headers), Payload::Empty).await?;
+        Ok(document(location_xml(&self.core.region)))
+    }
+}

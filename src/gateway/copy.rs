@@ -1,0 +1,242 @@
+//! CopyObject: on the store where its profile is known to honour the condition that makes it safe, else through the gateway.
+//!
+//! Source and destination of one tenant under one KEK entry share the data key: only a new header is written, which the store
+//! must put on exactly the body that was read (`x-amz-copy-source-if-match`); a store that ignores the condition would put it
+//! on another body and destroy it. Across tenants, KEKs or stores the object is opened and sealed anew.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::Call;
+use super::error::Failure;
+use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, passed_back, quoted};
+use super::list::{document, listed_etag};
+use super::policy::{Place, Right};
+use super::pump::{self, Plaintext};
+use super::read::{Opening, conditions};
+use super::tails;
+use super::upstream::{Source, Stored};
+use super::write::{NewObject, write_condition};
+use crate::digest::ChecksumType;
+use crate::format::context::Context;
+use crate::format::metadata::Metadata;
+use crate::format::open::BodyReader;
+use crate::format::trailer::Digests;
+use crate::gateway::error::FailureSlot;
+use crate::net::body::Body;
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::{CopySource, MetadataDirective, ObjectRef};
+use crate::s3::xml::{Answer as XmlAnswer, CopyKind, CopyResult};
+use crate::sigv4::uri::{Query, Slash, encode};
+use crate::store::{Payload, StoreRequest, error_in_200};
+
+const MAX_ANSWER_LEN: usize = 64 << 10;
+/// S3 copies no more in one request.
+const MAX_COPY_LEN: u64 = 5 << 30;
+
+impl Call<'_> {
+    /// CopyObject.
+    pub(super) async fn copy(
+        &mut self,
+        object: &ObjectRef,
+        from: &CopySource,
+        directive: MetadataDirective,
+    ) -> Result<Response<Body>, Failure> {
+        let (place, source, opening) = self.copy_source(object, from).await?;
+        let is_itself = place.upstream_name == opening.source.place.upstream_name
+            && place.rule.upstream == opening.source.place.rule.upstream
+            && object.key == from.object.key
+            && from.version_id.is_none();
+        let request = &self.accepted.headers;
+        let changes = ["x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-tagging-directive"];
+        if is_itself && directive == MetadataDirective::Copy && !changes.iter().any(|name| request.contains_key(*name))
+        {
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes.",
+            )
+            .into());
+        }
+        if request.contains_key("x-amz-checksum-algorithm") {
+            return Err(S3Error::not_implemented("x-amz-checksum-algorithm of CopyObject").into());
+        }
+        let metadata = self.copied_metadata(&opening.envelope, directive)?;
+        let mut to_store = forwarded(request);
+        to_store.extend(write_condition(request)?);
+        let shares_key = place.rule.tenant == opening.source.place.rule.tenant
+            && place.rule.kek == opening.source.place.rule.kek
+            && place.rule.upstream == opening.source.place.rule.upstream
+            && place.upstream.profile().honours_copy_source_if_match()
+            && opening.shape.total <= MAX_COPY_LEN;
+        if shares_key {
+            self.copy_on_store(&place, object, source, opening, metadata, to_store).await
+        } else {
+            self.copy_through(&place, object, opening, metadata, to_store).await
+        }
+    }
+
+    /// Authorises both sides, and believes the source's header under the copy's conditions.
+    pub(super) async fn copy_source(
+        &self,
+        object: &ObjectRef,
+        from: &CopySource,
+    ) -> Result<(Place, Source, Opening), Failure> {
+        let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
+        self.exchange.note_bucket(place.id.as_str());
+        // the caller must be allowed to read it, as by GET
+        let origin = self.core.policy.place_of(self.caller, &from.object.bucket, &from.object.key, Right::Read)?;
+        let mut reads = HeaderMap::new();
+        if let Some(owner) = self.accepted.headers.get("x-amz-source-expected-bucket-owner") {
+            reads.insert(HeaderName::from_static("x-amz-expected-bucket-owner"), owner.clone());
+        }
+        let source = Source::new(origin, from.object.key.clone(), from.version_id.clone(), &reads, self.exchange);
+        let conditions = conditions(&self.accepted.headers, true);
+        let opening = self.core.head_object(source.clone(), Some(&conditions)).await.map_err(|failure| {
+            // a copy answers 412 where a read answers 304
+            if failure.code() == ErrorCode::NotModified { ErrorCode::PreconditionFailed.into() } else { failure }
+        })?;
+        Ok((place, source, opening))
+    }
+
+    fn copied_metadata(
+        &self,
+        envelope: &crate::format::envelope::Envelope,
+        directive: MetadataDirective,
+    ) -> Result<Metadata, Failure> {
+        match directive {
+            MetadataDirective::Copy => Ok(envelope.metadata().clone()),
+            MetadataDirective::Replace => {
+                let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
+                if let Some(checksum) = envelope.metadata().checksum() {
+                    metadata.set_checksum(&checksum)?;
+                }
+                if let Some(md5) = envelope.metadata().content_md5() {
+                    metadata.set_content_md5(md5)?;
+                }
+                Ok(metadata)
+            }
+        }
+    }
+
+    /// A new header for the same body, on the store.
+    async fn copy_on_store(
+        &self,
+        place: &Place,
+        object: &ObjectRef,
+        source: Source,
+        opening: Opening,
+        mut metadata: Metadata,
+        mut to_store: HeaderMap,
+    ) -> Result<Response<Body>, Failure> {
+        // the layout is checked before anything is written
+        opening.layout(self.core).await?;
+        let context = Context::object(&place.address(&object.key));
+        let envelope = &opening.envelope;
+        let sealed = self.core.seal_header(place, &context, envelope.body(), &mut metadata, envelope.dek()).await?;
+        let etag = opening.source.etag.clone().ok_or_else(|| Failure::ours("a source that is not pinned"))?;
+        let mut from = format!("/{}/{}", source.place.upstream_name, encode(source.key.as_bytes(), Slash::Keep));
+        if let Some(version) = &source.version_id {
+            from.push_str("?versionId=");
+            from.push_str(&encode(version.as_bytes(), Slash::Encode));
+        }
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| Failure::ours("a copy that is no header"));
+        to_store.insert(HeaderName::from_static("x-amz-copy-source"), value(&from)?);
+        to_store.insert(HeaderName::from_static("x-amz-copy-source-if-match"), value(&quoted(&etag))?);
+        to_store.insert(HeaderName::from_static("x-amz-metadata-directive"), HeaderValue::from_static("REPLACE"));
+        to_store.insert(ENVELOPE, sealed.value()?);
+        to_store.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
+        let request = StoreRequest {
+            method: Method::PUT,
+            bucket: Some(&place.upstream_name),
+            key: Some(object.key.as_bytes()),
+            query: Query::default(),
+            headers: to_store,
+            body: Payload::Empty,
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        let answer = self.exchange.send(&place.upstream, request).await?;
+        let out = passed_back(&answer.headers);
+        let result = match CopyResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, CopyKind::Object)? {
+            XmlAnswer::Done(result) => result,
+            XmlAnswer::Failed(error) => return Err(error_in_200(&error).into()),
+        };
+        // what is there now must be the body that the header is of
+        let mut copied = Source::new(place.clone(), object.key.clone(), None, &HeaderMap::new(), self.exchange);
+        copied.etag = Some(crate::s3::xml::unquoted(&result.etag).to_owned()).filter(|etag| !etag.is_empty());
+        tails::read(&copied, envelope, opening.shape.total).await?;
+        Ok(self.copied(&result, out))
+    }
+
+    fn copied(&self, result: &CopyResult, mut out: HeaderMap) -> Response<Body> {
+        let shown =
+            CopyResult { etag: listed_etag(&result.etag), last_modified: result.last_modified, checksums: Vec::new() };
+        let mut response = document(shown.to_xml(CopyKind::Object));
+        *response.status_mut() = StatusCode::OK;
+        out.remove(header::ETAG);
+        out.remove(header::LAST_MODIFIED);
+        response.headers_mut().extend(out);
+        response
+    }
+
+    /// Opened and sealed anew, on its way through the gateway.
+    async fn copy_through(
+        &self,
+        place: &Place,
+        object: &ObjectRef,
+        opening: Opening,
+        metadata: Metadata,
+        to_store: HeaderMap,
+    ) -> Result<Response<Body>, Failure> {
+        // what was verified of the source holds of the copy: the digests of its trailer go along
+        let tail = tails::read(&opening.source, &opening.envelope, opening.shape.total).await?;
+        let digests = tail.opened.trailer().digests();
+        let checksum = digests.checksum.clone().filter(|(checksum, _)| checksum.over() == ChecksumType::FullObject);
+        let carried = Digests { md5: digests.md5, checksum };
+        let mut metadata = metadata;
+        if metadata.checksum().is_some_and(|checksum| checksum.over() != ChecksumType::FullObject) {
+            metadata = without_checksum(&metadata)?;
+        }
+        let len = tail.layout.plaintext_len();
+        let plaintext = self.opened_source(opening, tail.layout)?;
+        let new = NewObject { place, key: &object.key, metadata, headers: to_store, plaintext, len, carried };
+        let (answer, _) = self.put_sealed(new).await?;
+        let out = passed_back(&answer.headers);
+        let etag = headers::upstream_etag(&answer.headers).unwrap_or_default();
+        let result = CopyResult { etag: quoted(&etag), last_modified: self.core.now(), checksums: Vec::new() };
+        Ok(self.copied(&result, out))
+    }
+
+    /// The whole of a copy's source as plaintext.
+    fn opened_source(&self, opening: Opening, layout: crate::format::layout::Layout) -> Result<Plaintext, Failure> {
+        let Opening { source, envelope, shape, .. } = opening;
+        let (len, failure) = (layout.plaintext_len(), FailureSlot::default());
+        let reader = BodyReader::range(
+            Arc::clone(envelope.dek()),
+            layout.clone(),
+            crate::object::PlaintextRange::new(0, len).ok_or_else(|| Failure::ours("an object of negative length"))?,
+        )?;
+        let until = if len == 0 { 0 } else { layout.segments_end() };
+        let stored = Stored::unread(source, shape.total, until);
+        Ok(Plaintext::Opened { body: pump::open(reader, stored, len, failure.clone()), failure })
+    }
+}
+
+/// The metadata without its checksum: a composite one is not of an object without parts.
+fn without_checksum(metadata: &Metadata) -> Result<Metadata, Failure> {
+    let mut out = Metadata::default();
+    for field in crate::format::metadata::ContentField::ALL {
+        if let Some(value) = metadata.content(field) {
+            out.set_content(field, value)?;
+        }
+    }
+    for (name, value) in metadata.user() {
+        out.add_user(name, value)?;
+    }
+    if let Some(md5) = metadata.content_md5() {
+        out.set_content_md5(md5)?;
+    }
+    Ok(out)
+}

@@ -1,0 +1,117 @@
+//! DeleteObject and DeleteObjects.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::Call;
+use super::error::Failure;
+use super::headers::{forwarded, passed_back};
+use super::policy::{Right, is_reserved};
+use super::upstream::discard_answer;
+use super::write::write_condition;
+use crate::net::body::{self, Body};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::ObjectRef;
+use crate::s3::target::BucketName;
+use crate::s3::xml::{DeleteFailure, DeleteRequest, DeleteResult};
+use crate::sigv4::uri::Query;
+use crate::store::{Payload, StoreRequest, content_md5};
+
+/// The longest DeleteObjects: 1000 keys of 1024 bytes, each byte written as a reference.
+const MAX_DELETE_LEN: usize = 8 << 20;
+const MAX_ANSWER_LEN: usize = 16 << 20;
+
+impl Call<'_> {
+    /// DeleteObject.
+    pub(super) async fn delete(
+        &mut self,
+        object: &ObjectRef,
+        version: Option<&str>,
+    ) -> Result<Response<Body>, Failure> {
+        let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Change)?;
+        self.exchange.note_bucket(place.id.as_str());
+        let mut headers = forwarded(&self.accepted.headers);
+        headers.extend(write_condition(&self.accepted.headers)?);
+        let mut query = Query::default();
+        if let Some(version) = version {
+            query.push("versionId", version);
+        }
+        let request = StoreRequest {
+            method: Method::DELETE,
+            bucket: Some(&place.upstream_name),
+            key: Some(object.key.as_bytes()),
+            query,
+            headers,
+            body: Payload::Empty,
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        let answer = self.exchange.send(&place.upstream, request).await?;
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        *response.headers_mut() = passed_back(&answer.headers);
+        response.headers_mut().remove(header::LAST_MODIFIED);
+        response.headers_mut().remove(header::ETAG);
+        discard_answer(answer).await;
+        Ok(response)
+    }
+
+    /// DeleteObjects. Keys of the gateway's own are refused one by one; the others are deleted all the same.
+    pub(super) async fn delete_many(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
+        let place = self.core.policy.place(self.caller, bucket, Right::Change)?;
+        self.exchange.note_bucket(place.id.as_str());
+        if !self.accepted.declared()?.has_integrity() && !self.accepted.signs_body() {
+            return Err(S3Error::new(
+                ErrorCode::InvalidRequest,
+                "DeleteObjects needs Content-MD5 or a checksum of its body.",
+            )
+            .into());
+        }
+        let document = self.document(MAX_DELETE_LEN).await?;
+        let mut request = DeleteRequest::parse(&document)?;
+        let mut refused = Vec::new();
+        request.objects.retain(|object| {
+            let is_reserved = is_reserved(object.key.as_bytes());
+            if is_reserved {
+                refused.push(DeleteFailure {
+                    key: String::from_utf8_lossy(object.key.as_bytes()).into_owned(),
+                    version_id: object.version_id.clone(),
+                    code: ErrorCode::AccessDenied.name().to_owned(),
+                    message: ErrorCode::AccessDenied.message().to_owned(),
+                });
+            }
+            !is_reserved
+        });
+        let mut result = if request.objects.is_empty() {
+            DeleteResult { deleted: Vec::new(), errors: Vec::new() }
+        } else {
+            let document = Bytes::from(request.to_xml());
+            let mut headers = forwarded(&self.accepted.headers);
+            let md5 = content_md5(&document).ok_or_else(|| Failure::ours("a digest that is no header"))?;
+            headers.insert(HeaderName::from_static("content-md5"), md5);
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+            let mut query = Query::default();
+            query.push("delete", "");
+            let request = StoreRequest {
+                method: Method::POST,
+                bucket: Some(&place.upstream_name),
+                key: None,
+                query,
+                headers,
+                body: Payload::Bytes(document),
+                identity: place.caller.rule.upstream_credentials.as_ref(),
+                trace: self.exchange.trace.traceparent(),
+            };
+            let answer = self.exchange.send(&place.upstream, request).await?;
+            DeleteResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?
+        };
+        // the store's words stay here
+        for error in &mut result.errors {
+            let code = ErrorCode::from_name(&error.code).unwrap_or(ErrorCode::InternalError);
+            code.name().clone_into(&mut error.code);
+            code.message().clone_into(&mut error.message);
+        }
+        result.errors.extend(refused);
+        Ok(super::list::document(result.to_xml()))
+    }
+}

@@ -1,0 +1,201 @@
+//! One table: what went wrong → what the client is told, who is to blame, whether somebody must be woken.
+//!
+//! The client gets the kind, the log the cause, nobody the secret. All integrity failures look alike outside.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::crypto::random::RandomError;
+use crate::format::{OpenError, SealError};
+use crate::keys::{KeyError, KeyErrorKind};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::xml::XmlError;
+use crate::sigv4::uri::UriError;
+use crate::store::StoreError;
+use crate::telemetry::Blame;
+
+/// A refusal with its cause.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// What the client is told.
+    pub(super) error: S3Error,
+    /// Whose fault it is.
+    pub(super) blame: Blame,
+    /// What the log says beyond that: never a name, a plaintext or a secret.
+    pub(super) cause: Cow<'static, str>,
+    /// Which alert it raises.
+    pub(super) alert: Option<&'static str>,
+    /// Seconds after which trying again is worth it.
+    pub(super) retry_after: Option<u32>,
+    /// `ETag` and `Last-Modified` of an answer that the store gave a condition's verdict with.
+    pub(super) validators: Vec<(http::HeaderName, http::HeaderValue)>,
+}
+
+impl Failure {
+    fn new(error: S3Error, blame: Blame, cause: impl Into<Cow<'static, str>>) -> Self {
+        let retry_after = matches!(error.status(), 503).then_some(1);
+        Self { error, blame, cause: cause.into(), alert: None, retry_after, validators: Vec::new() }
+    }
+
+    /// Our own mistake.
+    pub(super) fn ours(cause: &'static str) -> Self {
+        Self::new(ErrorCode::InternalError.into(), Blame::Ourselves, cause)
+    }
+
+    /// The stored bytes are not what was sealed.
+    pub(super) fn integrity(cause: impl Into<Cow<'static, str>>) -> Self {
+        let alert = Some("integrity");
+        Self { alert, ..Self::new(ErrorCode::IntegrityError.into(), Blame::Integrity, cause) }
+    }
+
+    /// The store's answer is not one that S3 gives.
+    pub(super) fn upstream(cause: &'static str) -> Self {
+        Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause)
+    }
+
+    /// Over a limit: the client shall come again.
+    pub(super) fn slow_down(cause: &'static str) -> Self {
+        Self::new(ErrorCode::SlowDown.into(), Blame::Downstream, cause)
+    }
+
+    /// The code the client sees.
+    pub(super) const fn code(&self) -> ErrorCode {
+        self.error.code()
+    }
+}
+
+impl From<S3Error> for Failure {
+    fn from(error: S3Error) -> Self {
+        let blame = if error.status() >= 500 && error.status() != 501 { Blame::Ourselves } else { Blame::Downstream };
+        let cause = error.code().name();
+        Self::new(error, blame, cause)
+    }
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
+        S3Error::from(code).into()
+    }
+}
+
+impl From<UriError> for Failure {
+    fn from(error: UriError) -> Self {
+        S3Error::from(error).into()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let cause = error.to_string();
+        match error {
+            StoreError::Refused(refused) => {
+                let code = match refused.code {
+                    Some(code) if code.status() == refused.status => code,
+                    Some(code) if refused.status < 500 => code,
+                    _ => of_status(refused.status),
+                };
+                let blame = if refused.status >= 500 { Blame::Upstream } else { Blame::Downstream };
+                let mut failure = Self::new(code.into(), blame, cause);
+                if let Some(seconds) = refused.retry_after {
+                    failure.retry_after = Some(seconds);
+                }
+                failure.validators = refused.validators;
+                failure
+            }
+            StoreError::Credentials => Self {
+                alert: Some("upstream_credentials"),
+                ..Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
+            },
+            StoreError::Redirected => Self {
+                alert: Some("upstream_redirect"),
+                ..Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause)
+            },
+            StoreError::Busy => Self::new(ErrorCode::SlowDown.into(), Blame::Upstream, cause),
+            _ => Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause),
+        }
+    }
+}
+
+/// The code of an answer whose body has none: HEAD's.
+fn of_status(status: u16) -> ErrorCode {
+    match status {
+        304 => ErrorCode::NotModified,
+        400 => ErrorCode::InvalidRequest,
+        401 | 403 => ErrorCode::AccessDenied,
+        404 => ErrorCode::NoSuchKey,
+        405 => ErrorCode::MethodNotAllowed,
+        409 => ErrorCode::ConditionalRequestConflict,
+        411 => ErrorCode::MissingContentLength,
+        412 => ErrorCode::PreconditionFailed,
+        416 => ErrorCode::InvalidRange,
+        429 => ErrorCode::SlowDown,
+        501 => ErrorCode::NotImplemented,
+        _ => ErrorCode::ServiceUnavailable,
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let cause = error.to_string();
+        match (&error, error.kind()) {
+            (KeyError::NotAllowed, _) => Self {
+                alert: Some("key_denied"),
+                ..Self::new(ErrorCode::KeyNotAllowed.into(), Blame::KeyProvider, cause)
+            },
+            (_, KeyErrorKind::Denied) => Self::new(ErrorCode::KeyRevoked.into(), Blame::KeyProvider, cause),
+            (_, KeyErrorKind::Integrity) => Self::integrity(cause),
+            (_, KeyErrorKind::Unavailable) => {
+                Self::new(ErrorCode::ServiceUnavailable.into(), Blame::KeyProvider, cause)
+            }
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Misuse(cause) => Self::ours(cause),
+            error => Self::integrity(error.to_string()),
+        }
+    }
+}
+
+impl From<SealError> for Failure {
+    fn from(error: SealError) -> Self {
+        let code = match &error {
+            SealError::MetadataTooLarge => ErrorCode::MetadataTooLarge,
+            SealError::Metadata(_) => ErrorCode::InvalidArgument,
+            SealError::TooLong => ErrorCode::EntityTooLarge,
+            _ => return Self::new(ErrorCode::InternalError.into(), Blame::Ourselves, error.to_string()),
+        };
+        code.into()
+    }
+}
+
+impl From<RandomError> for Failure {
+    fn from(error: RandomError) -> Self {
+        Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Ourselves, error.to_string())
+    }
+}
+
+impl From<XmlError> for Failure {
+    fn from(_: XmlError) -> Self {
+        Self::upstream("the store's answer is not the XML that S3 answers")
+    }
+}
+
+/// Where a body that is under way leaves the reason for which it was given up: the error of a body has no room for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FailureSlot(Arc<Mutex<Option<Failure>>>);
+
+impl FailureSlot {
+    /// Keeps the first reason.
+    pub(super) fn set(&self, failure: Failure) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+
+    /// The reason, if there is one.
+    pub(super) fn take(&self) -> Option<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,233 @@
+//! One request and its answer: what is counted and noted of it, and the line and numbers that remain.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::{Failure, FailureSlot};
+use super::policy::UnderWay;
+use crate::net::body::{Body, BodyError};
+use crate::store::{Answer, StoreError, StoreRequest, Upstream};
+use crate::telemetry::{self, Blame, Metrics, RequestRecord};
+
+/// What is known of the request so far.
+#[derive(Default)]
+struct Noted {
+    credential: Option<String>,
+    bucket_id: Option<String>,
+    operation: Option<&'static str>,
+    failure: Option<Failure>,
+    under_way: Option<UnderWay>,
+}
+
+/// One request. Shared by its handler and the bodies that outlive it.
+pub(super) struct Exchange {
+    pub(super) request_id: String,
+    pub(super) trace: telemetry::trace::TraceContext,
+    method: &'static str,
+    protocol: &'static str,
+    tls: bool,
+    begun: Instant,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    upstream_nanos: AtomicU64,
+    upstream_requests: AtomicU32,
+    noted: Mutex<Noted>,
+    /// Why a body that was under way was given up.
+    pub(super) failure: FailureSlot,
+    metrics: Arc<Metrics>,
+    recorded: AtomicBool,
+}
+
+impl Exchange {
+    pub(super) fn new(
+        request_id: String,
+        trace: telemetry::trace::TraceContext,
+        head: (&http::Method, http::Version, bool),
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let (method, version, tls) = head;
+        Arc::new(Self {
+            request_id,
+            trace,
+            method: method_name(method),
+            protocol: if version == http::Version::HTTP_2 { "h2" } else { "http/1.1" },
+            tls,
+            begun: Instant::now(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            upstream_nanos: AtomicU64::new(0),
+            upstream_requests: AtomicU32::new(0),
+            noted: Mutex::default(),
+            failure: FailureSlot::default(),
+            metrics,
+            recorded: AtomicBool::new(false),
+        })
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Noted)) {
+        change(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn note_caller(&self, access_key_id: &str, operation: &'static str) {
+        self.note(|noted| {
+            noted.credential = Some(access_key_id.to_owned());
+            noted.operation = Some(operation);
+        });
+    }
+
+    pub(super) fn note_under_way(&self, under_way: UnderWay) {
+        self.note(|noted| noted.under_way = Some(under_way));
+    }
+
+    pub(super) fn note_bucket(&self, id: &str) {
+        self.note(|noted| noted.bucket_id = Some(id.to_owned()));
+    }
+
+    pub(super) fn note_failure(&self, failure: &Failure) {
+        if let Some(alert) = failure.alert {
+            self.metrics.alert(alert);
+        }
+        self.note(|noted| noted.failure = Some(failure.clone()));
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Sends one request to the store, and accounts for it.
+    pub(super) async fn send(&self, upstream: &Upstream, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
+        let begun = Instant::now();
+        let answer = upstream.send(request).await;
+        let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.upstream_requests.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+
+    fn record(&self, status: u16, first_byte: Option<Duration>, completed: bool) {
+        if self.recorded.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(failure) = self.failure.take() {
+            self.note_failure(&failure);
+        }
+        let noted = std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner));
+        let blame = match &noted.failure {
+            Some(failure) => failure.blame,
+            None if completed => Blame::None,
+            None => Blame::Downstream,
+        };
+        let record = RequestRecord {
+            request_id: self.request_id.clone(),
+            trace_id: self.trace.trace_id(),
+            credential: noted.credential,
+            bucket_id: noted.bucket_id,
+            operation: noted.operation.unwrap_or("Unknown"),
+            method: self.method,
+            status,
+            error: noted.failure.as_ref().map(|failure| failure.code().name()),
+            cause: noted.failure.map(|failure| failure.cause),
+            blame,
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            duration: self.begun.elapsed(),
+            first_byte,
+            upstream_time: Duration::from_nanos(self.upstream_nanos.load(Ordering::Relaxed)),
+            upstream_requests: self.upstream_requests.load(Ordering::Relaxed),
+            protocol: self.protocol,
+            tls: self.tls,
+            completed,
+        };
+        self.metrics.observe(&record);
+        telemetry::access_line(&record);
+    }
+}
+
+/// A method's name, from a list: what a client sends does not reach the log.
+fn method_name(method: &http::Method) -> &'static str {
+    ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"].into_iter().find(|name| method == name).unwrap_or("other")
+}
+
+/// Records a request whose handler was dropped: the client went before there was an answer.
+pub(super) struct Unrecorded(Option<Arc<Exchange>>);
+
+impl Unrecorded {
+    pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
+        Self(Some(Arc::clone(exchange)))
+    }
+
+    /// There is an answer, which records it.
+    pub(super) fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unrecorded {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            // nginx's word for it
+            exchange.record(499, None, false);
+        }
+    }
+}
+
+/// The body of an answer; at its end, however it comes, the request is recorded.
+struct Recorded {
+    body: Body,
+    exchange: Arc<Exchange>,
+    status: u16,
+    first_byte: Option<Duration>,
+    ended: bool,
+    /// The request's place among those under way.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Wraps an answer's body, so that the request is recorded when it has ended.
+pub(super) fn recorded(body: Body, exchange: Arc<Exchange>, status: u16, permit: Option<OwnedSemaphorePermit>) -> Body {
+    let ended = body.is_end_stream();
+    Recorded { body, exchange, status, first_byte: None, ended, _permit: permit }.boxed_unsync()
+}
+
+impl HttpBody for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, Bytes::len);
+                self.exchange.bytes_out.fetch_add(len as u64, Ordering::Relaxed);
+                if self.first_byte.is_none() {
+                    self.first_byte = Some(self.exchange.begun.elapsed());
+                }
+                self.ended = self.body.is_end_stream() || self.body.size_hint().exact() == Some(0);
+            }
+            Some(Err(_)) => {}
+            None => self.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        self.exchange.record(self.status, self.first_byte, self.ended);
+    }
+}

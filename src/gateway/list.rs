@@ -1,0 +1,187 @@
+//! ListObjects, both versions: one request to the store, sizes and ETags rewritten, the gateway's own keys left out.
+
+use http::{HeaderValue, Method, Response, header};
+
+use super::Call;
+use super::error::Failure;
+use super::etag;
+use super::headers::forwarded_to_reads;
+use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
+use crate::format::geometry::plaintext_len;
+use crate::net::body::{self, Body};
+use crate::s3::operation::Listing;
+use crate::s3::target::BucketName;
+use crate::s3::xml::{ListBucketResult, Page, unquoted};
+use crate::sigv4::uri::Query;
+use crate::store::{Payload, StoreRequest};
+
+/// The longest page: 1000 keys of 1024 bytes, percent-encoded, with all that stands around them.
+const MAX_PAGE_LEN: usize = 16 << 20;
+/// Behind every reserved key, and before every other that follows them.
+const BEHIND_RESERVED: &str = ".sealgate/\u{10FFFF}";
+/// A page is asked for again at most this often because all of its end was the gateway's own.
+const MAX_ROUNDS: usize = 3;
+
+/// An XML document as an answer.
+pub(super) fn document(xml: String) -> Response<Body> {
+    let mut response = Response::new(body::full(xml));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+/// An ETag in a list, with its quotes, as it is shown.
+pub(super) fn listed_etag(etag: &str) -> String {
+    format!("\"{}\"", etag::downstream(unquoted(etag)))
+}
+
+/// Where a page begins.
+#[derive(Clone, Default)]
+struct From {
+    token: Option<String>,
+    after: Option<String>,
+}
+
+impl Call<'_> {
+    /// ListObjects.
+    pub(super) async fn list_v1(
+        &mut self,
+        bucket: &BucketName,
+        listing: &Listing,
+        marker: &str,
+    ) -> Result<Response<Body>, Failure> {
+        let place = self.listed(bucket)?;
+        let after = Some(marker.to_owned()).filter(|marker| !marker.is_empty());
+        let mut result = self.pages(&place, listing, From { token: None, after }, None).await?;
+        result.page = match result.page {
+            Page::V1 { next_marker, .. } => Page::V1 { marker: marker.to_owned(), next_marker },
+            page => page,
+        };
+        Ok(document(result.to_xml()))
+    }
+
+    /// ListObjectsV2.
+    pub(super) async fn list_v2(
+        &mut self,
+        bucket: &BucketName,
+        listing: &Listing,
+        (token, start_after): (Option<&str>, Option<&str>),
+        fetch_owner: bool,
+    ) -> Result<Response<Body>, Failure> {
+        let place = self.listed(bucket)?;
+        let from = From { token: token.map(str::to_owned), after: start_after.map(str::to_owned) };
+        let mut result = self.pages(&place, listing, from, Some(fetch_owner)).await?;
+        if let Page::V2 { key_count, continuation_token, start_after: echoed, .. } = &mut result.page {
+            *key_count = u32::try_from(result.contents.len() + result.common_prefixes.len()).unwrap_or(u32::MAX);
+            *continuation_token = token.map(str::to_owned);
+            *echoed = start_after.map(str::to_owned);
+        }
+        Ok(document(result.to_xml()))
+    }
+
+    fn listed(&self, bucket: &BucketName) -> Result<Place, Failure> {
+        let place = self.core.policy.place(self.caller, bucket, Right::List)?;
+        self.exchange.note_bucket(place.id.as_str());
+        Ok(place)
+    }
+
+    /// A page without the gateway's own keys. Where they were its end, the next page is asked for behind them: a client that
+    /// goes on from the last key must find one.
+    async fn pages(
+        &self,
+        place: &Place,
+        listing: &Listing,
+        mut from: From,
+        v2: Option<bool>,
+    ) -> Result<ListBucketResult, Failure> {
+        let mut whole: Option<ListBucketResult> = None;
+        for _ in 0..MAX_ROUNDS {
+            let left = whole.as_ref().map_or(0, |w| w.contents.len() + w.common_prefixes.len());
+            let max = listing.max.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX));
+            let mut page = self.page(place, listing, &from, max, v2).await?;
+            let last_was_own = strip(&mut page);
+            page.encoding = listing.encoding;
+            page.max_keys = listing.max;
+            page.name = place.bucket.as_str().to_owned();
+            let mut merged = match whole.take() {
+                None => page,
+                Some(mut before) => {
+                    before.contents.append(&mut page.contents);
+                    before.common_prefixes.append(&mut page.common_prefixes);
+                    ListBucketResult { contents: before.contents, common_prefixes: before.common_prefixes, ..page }
+                }
+            };
+            if !(last_was_own && merged.is_truncated) {
+                return Ok(merged);
+            }
+            // the page ended within the reserved keys: go on behind them
+            from = From { token: None, after: Some(BEHIND_RESERVED.to_owned()) };
+            if let Page::V1 { next_marker, .. } = &mut merged.page {
+                *next_marker = None;
+            }
+            whole = Some(merged);
+        }
+        Err(Failure::upstream("the store's pages do not go on"))
+    }
+
+    async fn page(
+        &self,
+        place: &Place,
+        listing: &Listing,
+        from: &From,
+        max: u32,
+        v2: Option<bool>,
+    ) -> Result<ListBucketResult, Failure> {
+        let mut query = Query::default();
+        if let Some(fetch_owner) = v2 {
+            query.push("list-type", "2");
+            if fetch_owner {
+                query.push("fetch-owner", "true");
+            }
+        }
+        if !listing.prefix.is_empty() {
+            query.push("prefix", listing.prefix.as_str());
+        }
+        if let Some(delimiter) = &listing.delimiter {
+            query.push("delimiter", delimiter.as_str());
+        }
+        query.push("max-keys", max.to_string());
+        // names that XML cannot hold come through so, whatever the client asks for
+        query.push("encoding-type", "url");
+        if let Some(token) = &from.token {
+            query.push("continuation-token", token.as_str());
+        }
+        if let Some(after) = &from.after {
+            query.push(if v2.is_some() { "start-after" } else { "marker" }, after.as_str());
+        }
+        let request = StoreRequest {
+            method: Method::GET,
+            bucket: Some(&place.upstream_name),
+            key: None,
+            query,
+            headers: forwarded_to_reads(&self.accepted.headers),
+            body: Payload::Empty,
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        let answer = self.exchange.send(&place.upstream, request).await?;
+        let mut result = ListBucketResult::parse(&answer.bytes(MAX_PAGE_LEN).await?, v2.is_some())?;
+        for object in &mut result.contents {
+            // a size that no sealed object has is shown as it is
+            object.size = plaintext_len(object.size).unwrap_or(object.size);
+            object.etag = listed_etag(&object.etag);
+        }
+        Ok(result)
+    }
+}
+
+/// Takes the gateway's own keys out of a page; whether the last name of the page was one.
+fn strip(page: &mut ListBucketResult) -> bool {
+    let last_key = page.contents.last().map(|object| object.key.clone());
+    let last_prefix = page.common_prefixes.last().cloned();
+    let last = last_key.into_iter().chain(last_prefix).max();
+    page.contents.retain(|object| !is_reserved(object.key.as_bytes()));
+    // a prefix may end within the reserved one, where a delimiter stands in it; it then stands for other keys too only if
+    // there are some, which nobody can tell: it is hidden where it holds the whole of ".sealgate/"
+    page.common_prefixes.retain(|prefix| !prefix.starts_with(RESERVED_PREFIX));
+    last.is_some_and(|last| is_reserved(last.as_bytes()))
+}

@@ -1,0 +1,214 @@
+//! Who may do what where: credential and bucket name → [`Place`], or a refusal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::error::Failure;
+use super::settings::{Access, BucketRule, CredentialRule, NamePattern};
+use crate::keys::{KeyScope, Purpose};
+use crate::object::{Address, BucketId, ObjectKey};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::target::BucketName;
+use crate::sigv4::AccessKeyId;
+use crate::store::Upstream;
+
+/// Keys that begin so are the gateway's own.
+pub(super) const RESERVED_PREFIX: &str = ".sealgate/";
+
+/// What a request does, as far as rights go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Reads content or metadata of an object.
+    Read,
+    /// Names objects or unfinished uploads.
+    List,
+    /// Writes an object or a part.
+    Write,
+    /// Removes an object, or a bucket, or makes one.
+    Change,
+    /// Asks whether the bucket is there.
+    Probe,
+}
+
+impl Access {
+    const fn allows(self, right: Right) -> bool {
+        match (self, right) {
+            (Self::ReadWrite, _) | (_, Right::Probe) => true,
+            (Self::ReadOnly, right) => matches!(right, Right::Read | Right::List),
+            (Self::WriteOnly, right) => matches!(right, Right::Write),
+        }
+    }
+}
+
+/// A credential with its account of use.
+pub(super) struct Caller {
+    pub(super) rule: CredentialRule,
+    under_way: AtomicU32,
+    bucket: Mutex<TokenBucket>,
+}
+
+/// Requests that may still be begun: `rate` more every second, one second's worth at most.
+struct TokenBucket {
+    tokens: f64,
+    at: Option<Instant>,
+}
+
+/// A request of a caller that is under way.
+pub(super) struct UnderWay(Arc<Caller>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Caller {
+    pub(super) fn new(rule: CredentialRule) -> Arc<Self> {
+        let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
+        Arc::new(Self { rule, under_way: AtomicU32::new(0), bucket })
+    }
+
+    /// Begins a request, or refuses it: too many at once, or in this second.
+    pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Result<UnderWay, Failure> {
+        let begun = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay(Arc::clone(self));
+        if begun >= self.rule.max_requests {
+            return Err(Failure::slow_down("the credential's limit of requests at once"));
+        }
+        if let Some(rate) = self.rule.requests_per_second {
+            let rate = f64::from(rate.max(1));
+            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = bucket.at.map_or(1.0, |at| now.saturating_duration_since(at).as_secs_f64());
+            bucket.tokens = (bucket.tokens + since * rate).min(rate);
+            bucket.at = Some(now);
+            if bucket.tokens < 1.0 {
+                return Err(Failure::slow_down("the credential's rate of requests"));
+            }
+            bucket.tokens -= 1.0;
+        }
+        Ok(under_way)
+    }
+}
+
+/// A bucket as one caller means it.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) rule: Arc<BucketRule>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) caller: Arc<Caller>,
+    /// What the caller says.
+    pub(super) bucket: BucketName,
+    /// What the store says.
+    pub(super) upstream_name: String,
+    pub(super) id: BucketId,
+    pub(super) scope: KeyScope,
+}
+
+impl Place {
+    /// The address that is bound into an object.
+    pub(super) fn address(&self, key: &ObjectKey) -> Address {
+        Address { tenant: self.rule.tenant.clone(), bucket: self.id.clone(), key: key.clone() }
+    }
+
+    /// Where the records of unfinished uploads lie.
+    pub(super) fn state_bucket(&self) -> &str {
+        self.rule.state_bucket.as_deref().unwrap_or(&self.upstream_name)
+    }
+}
+
+/// The rules, ready for lookup.
+pub(super) struct Policy {
+    rules: Vec<Arc<BucketRule>>,
+    callers: HashMap<AccessKeyId, Arc<Caller>>,
+    upstreams: HashMap<String, Arc<Upstream>>,
+}
+
+impl Policy {
+    pub(super) fn new(
+        rules: Vec<BucketRule>,
+        credentials: Vec<CredentialRule>,
+        upstreams: impl IntoIterator<Item = Arc<Upstream>>,
+    ) -> Self {
+        let callers = credentials.into_iter().map(|rule| (rule.access_key_id.clone(), Caller::new(rule)));
+        Self {
+            rules: rules.into_iter().map(Arc::new).collect(),
+            callers: callers.collect(),
+            upstreams: upstreams.into_iter().map(|upstream| (upstream.name().to_owned(), upstream)).collect(),
+        }
+    }
+
+    pub(super) fn caller(&self, id: &AccessKeyId) -> Result<&Arc<Caller>, Failure> {
+        self.callers.get(id).ok_or_else(|| ErrorCode::InvalidAccessKeyId.into())
+    }
+
+    /// The rules of a caller's tenant.
+    pub(super) fn rules_of<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Arc<BucketRule>> {
+        self.rules.iter().filter(|rule| rule.tenant == caller.rule.tenant)
+    }
+
+    pub(super) fn upstream(&self, name: &str) -> Result<&Arc<Upstream>, Failure> {
+        self.upstreams.get(name).ok_or_else(|| Failure::ours("a bucket names an upstream that is not configured"))
+    }
+
+    /// Whether the caller's list of buckets has this one.
+    pub(super) fn reaches(caller: &Caller, bucket: &str) -> bool {
+        caller.rule.buckets.iter().any(|pattern| pattern.matched(bucket).is_some())
+    }
+
+    /// The place that `caller` means by `bucket`, if it may do there what it wants.
+    ///
+    /// Which buckets exist is nobody's business but that of those who reach them: what is outside a credential's list is
+    /// refused in the same words whether it exists or not.
+    pub(super) fn place(&self, caller: &Arc<Caller>, bucket: &BucketName, right: Right) -> Result<Place, Failure> {
+        if !Self::reaches(caller, bucket.as_str()) || !caller.rule.access.allows(right) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
+        // an exact name wins, then the longest start
+        let specificity = |rule: &&Arc<BucketRule>| match &rule.name {
+            NamePattern::Exact(_) => usize::MAX,
+            NamePattern::Prefix(start) => start.len(),
+        };
+        let rule = self
+            .rules_of(caller)
+            .filter(|rule| rule.name.matched(bucket.as_str()).is_some())
+            .max_by_key(specificity)
+            .ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
+        let names = rule.names(bucket)?.ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
+        Ok(Place {
+            rule: Arc::clone(rule),
+            upstream: Arc::clone(self.upstream(&rule.upstream)?),
+            caller: Arc::clone(caller),
+            bucket: bucket.clone(),
+            upstream_name: names.upstream_name,
+            id: names.id,
+            scope: KeyScope::new(rule.tenant.clone(), rule.kek.clone(), Purpose::Serve),
+        })
+    }
+
+    /// As [`Policy::place`], for an object: the gateway's own keys are nobody's.
+    pub(super) fn place_of(
+        &self,
+        caller: &Arc<Caller>,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        right: Right,
+    ) -> Result<Place, Failure> {
+        if is_reserved(key.as_bytes()) {
+            return Err(reserved());
+        }
+        self.place(caller, bucket, right)
+    }
+}
+
+/// Whether a decoded key is one of the gateway's own.
+pub(super) fn is_reserved(key: &[u8]) -> bool {
+    key.starts_with(RESERVED_PREFIX.as_bytes())
+}
+
+/// The refusal of a reserved key.
+pub(super) fn reserved() -> Failure {
+    S3Error::new(ErrorCode::AccessDenied, "Keys that begin with .sealgate/ are the gateway's own.").into()
+}

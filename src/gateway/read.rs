@@ -1,0 +1,416 @@
+//! GetObject and HeadObject.
+//!
+//! Of a simple object one request is made: its header, which says how long the plaintext is, comes with the bytes, and the
+//! bytes that hold a plaintext range can be named before. Total size and returned range are compared before the first byte
+//! goes on. A multipart object costs its tail first, which is kept for a while.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::error::Failure;
+use super::etag;
+use super::headers::{envelope_text, insert_checksum, object_headers, passed_back, upstream_etag};
+use super::policy::Right;
+use super::pump;
+use super::tails::Tail;
+use super::upstream::{Shape, Source, Stored, discard, pin};
+use super::{Call, Core};
+use crate::format::envelope::Envelope;
+use crate::format::geometry;
+use crate::format::layout::Layout;
+use crate::format::open::{BodyReader, needs_trailer};
+use crate::format::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
+use crate::net::body::{self, Body, collect};
+use crate::object::{PartNumber, PlaintextRange};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::ReadObject;
+use crate::s3::range::{RangeSpec, content_range};
+use crate::s3::xml::unquoted;
+use crate::store::Answer;
+
+/// The conditions of a read as the store must judge them.
+pub(super) fn conditions(headers: &HeaderMap, copy_source: bool) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    for name in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
+        let from = if copy_source { format!("x-amz-copy-source-{name}") } else { name.to_owned() };
+        let Some(value) = headers.get(&from) else { continue };
+        let mapped = if name.ends_with("match") {
+            etag::upstream_condition(value.as_bytes()).and_then(|text| HeaderValue::from_str(&text).ok())
+        } else {
+            Some(value.clone())
+        };
+        if let Some(value) = mapped {
+            out.insert(HeaderName::from_static(name), value);
+        }
+    }
+    out
+}
+
+/// What of an object is read.
+#[derive(Clone, Copy)]
+enum Selection {
+    Whole,
+    Range(RangeSpec),
+    Part(PartNumber),
+}
+
+/// An object whose header was believed, with the answer that brought it.
+pub(super) struct Opening {
+    pub(super) source: Source,
+    pub(super) envelope: Arc<Envelope>,
+    /// The headers of the answer.
+    pub(super) headers: HeaderMap,
+    pub(super) shape: Shape,
+}
+
+impl Opening {
+    /// Where the object's segments lie; of a multipart object the tail is read for it.
+    pub(super) async fn layout(&self, core: &Core) -> Result<(Layout, Option<Arc<Tail>>), Failure> {
+        if needs_trailer(&self.envelope) {
+            let tail = core.tails.of(&self.source, &self.envelope, self.shape.total).await?;
+            Ok((tail.layout.clone(), Some(tail)))
+        } else {
+            Ok((Layout::simple(&self.envelope, self.shape.total)?, None))
+        }
+    }
+}
+
+/// The stored bytes that hold a plaintext range of a simple object, as a `Range` header. The last byte may lie behind the end.
+fn stored_range(range: RangeSpec) -> Option<String> {
+    let chunk = |offset: u64| geometry::chunk_offset(offset / CHUNK_LEN as u64);
+    match range {
+        RangeSpec::FromTo(first, last) => {
+            let end = chunk(last)?.checked_add(SEALED_CHUNK_LEN as u64 - 1)?;
+            Some(format!("bytes={}-{end}", chunk(first)?))
+        }
+        RangeSpec::From(first) => Some(format!("bytes={}-", chunk(first)?)),
+        RangeSpec::Suffix(_) => None,
+    }
+}
+
+/// The stored bytes that hold a plaintext range: from the first one a reader wants up to the end of its last chunk.
+pub(super) fn stored_until(layout: &Layout, range: PlaintextRange) -> Option<u64> {
+    let last = range.end().checked_sub(1)?;
+    let segment = layout.segments().iter().rev().find(|s| s.plain_start <= last && s.id.p > 0)?;
+    let index = last.checked_sub(segment.plain_start)? / CHUNK_LEN as u64;
+    let len = geometry::chunk_len(segment.id.p, index)? as u64;
+    segment
+        .chunks_start()
+        .checked_add(geometry::chunk_offset(index)?)?
+        .checked_add(len + (SEALED_CHUNK_LEN - CHUNK_LEN) as u64)
+}
+
+impl Core {
+    /// Asks for an object and believes its header.
+    pub(super) async fn open_object(
+        &self,
+        mut source: Source,
+        method: Method,
+        range: Option<&str>,
+        conditions: Option<&HeaderMap>,
+    ) -> Result<(Opening, Body), Failure> {
+        let answer = source.request(method, range, conditions).await.map_err(Failure::from)?;
+        let envelope = self.open_header(&source.place, &source.key, envelope_text(&answer.headers)?).await?;
+        pin(&mut source, &answer)?;
+        let shape = Shape::of(&answer)?;
+        let Answer { headers, body, .. } = answer;
+        Ok((Opening { source, envelope, headers, shape }, body))
+    }
+
+    /// The same by HEAD.
+    pub(super) async fn head_object(&self, source: Source, conditions: Option<&HeaderMap>) -> Result<Opening, Failure> {
+        let (opening, _) = self.open_object(source, Method::HEAD, None, conditions).await?;
+        if opening.shape.start != 0 || opening.shape.end != opening.shape.total {
+            return Err(Failure::integrity("HEAD answers a range"));
+        }
+        Ok(opening)
+    }
+}
+
+impl Call<'_> {
+    /// GetObject.
+    pub(super) async fn get(&mut self, read: &ReadObject) -> Result<Response<Body>, Failure> {
+        let (source, selection) = self.reading(read)?;
+        let headers = &self.accepted.headers;
+        // an object that changes between two requests of one read starts it again
+        for _ in 0..MAX_STARTS {
+            match self.get_once(source.clone(), selection, read, headers).await {
+                Err(Once::Changed) => {}
+                Err(Once::Failed(failure)) => return Err(failure),
+                Ok(response) => return Ok(response),
+            }
+        }
+        Err(ErrorCode::OperationAborted.into())
+    }
+
+    /// HeadObject.
+    pub(super) async fn head(&mut self, read: &ReadObject) -> Result<Response<Body>, Failure> {
+        let (source, selection) = self.reading(read)?;
+        let headers = &self.accepted.headers;
+        for _ in 0..MAX_STARTS {
+            let opening = self.core.head_object(source.clone(), Some(&conditions(headers, false))).await?;
+            let (layout, tail) = match opening.layout(self.core).await.map_err(Once::after_first) {
+                Err(Once::Changed) => continue,
+                Err(Once::Failed(failure)) => return Err(failure),
+                Ok(found) => found,
+            };
+            let selected = select(selection, &layout)?;
+            let facts = Facts { opening: &opening, layout: &layout, tail: tail.as_deref(), selected };
+            return facts.response(read, headers);
+        }
+        Err(ErrorCode::OperationAborted.into())
+    }
+
+    fn reading(&self, read: &ReadObject) -> Result<(Source, Selection), Failure> {
+        let headers = &self.accepted.headers;
+        let place = self.core.policy.place_of(self.caller, &read.object.bucket, &read.object.key, Right::Read)?;
+        self.exchange.note_bucket(place.id.as_str());
+        let mut ranges = headers.get_all(header::RANGE).iter();
+        let asked = ranges.next().and_then(|value| RangeSpec::parse(value.as_bytes()));
+        if ranges.next().is_some() {
+            return Err(S3Error::argument("Range", "A header stands twice.").into());
+        }
+        let selection = match (read.part_number, asked) {
+            (Some(part), _) => Selection::Part(part),
+            (None, Some(range)) => Selection::Range(range),
+            (None, None) => Selection::Whole,
+        };
+        let source = Source::new(place, read.object.key.clone(), read.version_id.clone(), headers, self.exchange);
+        Ok((source, selection))
+    }
+
+    async fn get_once(
+        &self,
+        source: Source,
+        mut selection: Selection,
+        read: &ReadObject,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Once> {
+        let conditions = conditions(headers, false);
+        let if_range = headers.get(header::IF_RANGE).filter(|_| matches!(selection, Selection::Range(_)));
+        // a suffix and a part are somewhere that only the object's length tells
+        let by_head =
+            if_range.is_some() || matches!(selection, Selection::Range(RangeSpec::Suffix(_)) | Selection::Part(_));
+        let (opening, body) = if by_head {
+            (self.core.head_object(source, Some(&conditions)).await?, None)
+        } else {
+            let range = match selection {
+                Selection::Range(range) => stored_range(range),
+                Selection::Whole | Selection::Part(_) => None,
+            };
+            match self.core.open_object(source.clone(), Method::GET, range.as_deref(), Some(&conditions)).await {
+                // not believed: the header says how long the object is
+                Err(failure) if failure.code() == ErrorCode::InvalidRange => {
+                    let opening = self.core.head_object(source, Some(&conditions)).await?;
+                    let (layout, _) = opening.layout(self.core).await.map_err(Once::after_first)?;
+                    select(selection, &layout)?;
+                    return Err(Failure::integrity("the store refuses a range that the object has").into());
+                }
+                opened => opened.map(|(opening, body)| (opening, Some(body)))?,
+            }
+        };
+        if let Some(validator) = if_range
+            && !is_current(validator, &opening.headers)
+        {
+            selection = Selection::Whole;
+        }
+        let (layout, tail) = opening.layout(self.core).await.map_err(Once::after_first)?;
+        let selected = select(selection, &layout)?;
+        // of a multipart object the bytes of a range were asked for as if it were simple
+        let body = match body {
+            Some(body) if tail.is_none() || matches!(selection, Selection::Whole) => {
+                check_shape(selection, opening.shape)?;
+                Some(body)
+            }
+            Some(body) => {
+                discard(opening.shape.end - opening.shape.start, body).await;
+                None
+            }
+            None => None,
+        };
+        let facts = Facts { opening: &opening, layout: &layout, tail: tail.as_deref(), selected };
+        let response = facts.response(read, headers)?;
+        let body = self.opened_body(opening, body, layout, tail.is_some(), selected).await;
+        let body = body.map_err(Once::after_first)?;
+        Ok(response.map(|_| body))
+    }
+
+    /// The plaintext of what was selected. A short one is verified before it is answered.
+    async fn opened_body(
+        &self,
+        opening: Opening,
+        body: Option<Body>,
+        layout: Layout,
+        is_multipart: bool,
+        selected: Option<Selected>,
+    ) -> Result<Body, Failure> {
+        let Opening { source, envelope, shape, .. } = opening;
+        let (total, failure) = (shape.total, source.exchange.failure.clone());
+        let limit = source.place.rule.verify_whole;
+        let len = selected.map_or(layout.plaintext_len(), |selected| selected.plain.len());
+        let (reader, until) = match selected {
+            None if is_multipart => (BodyReader::whole(Arc::clone(envelope.dek()), layout)?, total),
+            None => (BodyReader::simple(envelope, total)?, total),
+            Some(Selected { plain, .. }) => {
+                let until = if plain.is_empty() { Some(0) } else { stored_until(&layout, plain) };
+                let until = until.ok_or_else(|| Failure::ours("a range beyond the object"))?;
+                (BodyReader::range(Arc::clone(envelope.dek()), layout, plain)?, until)
+            }
+        };
+        let stored = match body {
+            Some(body) => Stored::new(source, body, shape, until),
+            // the first piece asks for what is wanted
+            None => Stored::unread(source, total, until),
+        };
+        let opened = pump::open(reader, stored, len, failure.clone());
+        if len > limit {
+            return Ok(opened);
+        }
+        let limit = usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory"))?;
+        let lease = self.core.reserve(limit).await?;
+        let collected = collect(opened, limit).await;
+        drop(lease);
+        match collected {
+            Ok(bytes) => Ok(body::full(bytes)),
+            Err(_) => Err(failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"))),
+        }
+    }
+}
+
+/// How often a read of an object that changes is begun.
+const MAX_STARTS: usize = 3;
+
+/// Why one round of a read gave no answer.
+enum Once {
+    /// The object is another one than a moment ago.
+    Changed,
+    Failed(Failure),
+}
+
+impl Once {
+    /// A 412 or 404 to a later request of a read means that the object was changed since the first.
+    fn after_first(failure: Failure) -> Self {
+        match failure.code() {
+            ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey => Self::Changed,
+            _ => Self::Failed(failure),
+        }
+    }
+}
+
+impl From<Failure> for Once {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The plaintext that an answer brings, where it is not the whole.
+#[derive(Clone, Copy)]
+struct Selected {
+    plain: PlaintextRange,
+    by_part: bool,
+}
+
+/// What the selection means for an object of this layout.
+fn select(selection: Selection, layout: &Layout) -> Result<Option<Selected>, Failure> {
+    let len = layout.plaintext_len();
+    match selection {
+        Selection::Whole => Ok(None),
+        Selection::Range(range) => Ok(Some(Selected { plain: range.resolve(len)?, by_part: false })),
+        Selection::Part(part) => {
+            let plain = layout.part(u32::from(part.get())).ok_or(S3Error::from(ErrorCode::InvalidPartNumber))?;
+            Ok(Some(Selected { plain, by_part: true }))
+        }
+    }
+}
+
+/// The answer to a simple object's range must be what was asked for, cut to the total: anything else is another slice.
+fn check_shape(selection: Selection, shape: Shape) -> Result<(), Failure> {
+    let wrong = || Failure::integrity("the store answers another range than was asked for");
+    let (start, end) = match selection {
+        Selection::Whole | Selection::Part(_) => (0, shape.total),
+        Selection::Range(range) => match range {
+            RangeSpec::FromTo(first, last) => {
+                let start = geometry::chunk_offset(first / CHUNK_LEN as u64).ok_or_else(wrong)?;
+                let end = geometry::chunk_offset(last / CHUNK_LEN as u64);
+                let end = end.and_then(|end| end.checked_add(SEALED_CHUNK_LEN as u64)).unwrap_or(shape.total);
+                (start, end.min(shape.total))
+            }
+            RangeSpec::From(first) => {
+                (geometry::chunk_offset(first / CHUNK_LEN as u64).ok_or_else(wrong)?, shape.total)
+            }
+            RangeSpec::Suffix(_) => return Err(wrong()),
+        },
+    };
+    // the whole instead of a range holds the slice too
+    if (shape.start, shape.end) == (start, end) || (shape.start, shape.end) == (0, shape.total) {
+        Ok(())
+    } else {
+        Err(wrong())
+    }
+}
+
+/// Whether `If-Range` names the object as it is.
+fn is_current(validator: &HeaderValue, answer: &HeaderMap) -> bool {
+    let Ok(text) = validator.to_str() else { return false };
+    match upstream_etag(answer) {
+        Some(etag) if text.starts_with('"') => etag::upstream(unquoted(text)) == etag,
+        _ => answer.get(header::LAST_MODIFIED).is_some_and(|value| value.as_bytes() == text.as_bytes()),
+    }
+}
+
+/// What an answer about an object says in its headers.
+struct Facts<'a> {
+    opening: &'a Opening,
+    layout: &'a Layout,
+    tail: Option<&'a Tail>,
+    selected: Option<Selected>,
+}
+
+impl Facts<'_> {
+    fn response(&self, read: &ReadObject, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
+        let mut out = passed_back(&self.opening.headers);
+        object_headers(self.opening.envelope.metadata(), &read.overrides, &mut out)?;
+        out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let (mut status, mut len) = (StatusCode::OK, self.layout.plaintext_len());
+        match self.selected {
+            Some(Selected { plain, by_part }) => {
+                if !plain.is_empty() {
+                    status = StatusCode::PARTIAL_CONTENT;
+                    insert(&mut out, header::CONTENT_RANGE, &content_range(plain, len))?;
+                }
+                if by_part && self.tail.is_some() {
+                    let count = self.layout.segments().len().to_string();
+                    insert(&mut out, HeaderName::from_static("x-amz-mp-parts-count"), &count)?;
+                }
+                len = plain.len();
+            }
+            None if wants_checksum(headers) => self.checksum(&mut out),
+            None => {}
+        }
+        insert(&mut out, header::CONTENT_LENGTH, &len.to_string())?;
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = status;
+        *response.headers_mut() = out;
+        Ok(response)
+    }
+
+    /// The checksum of the whole, where it stands in what was read already.
+    fn checksum(&self, out: &mut HeaderMap) {
+        let in_tail = self.tail.and_then(|tail| tail.opened.trailer().digests().checksum.as_ref());
+        if let Some((checksum, parts)) = in_tail {
+            insert_checksum(checksum, Some(*parts), out);
+        } else if let Some(checksum) = self.opening.envelope.metadata().checksum() {
+            insert_checksum(&checksum, None, out);
+        }
+    }
+}
+
+fn insert(out: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Failure> {
+    out.insert(name, HeaderValue::from_str(value).map_err(|_| Failure::ours("a header that cannot be made"))?);
+    Ok(())
+}
+
+fn wants_checksum(headers: &HeaderMap) -> bool {
+    headers.get("x-amz-checksum-mode").is_some_and(|mode| mode.as_bytes().eq_ignore_ascii_case(b"enabled"))
+}
