@@ -99,6 +99,7 @@ impl Call<'_> {
             let max = listing.max.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX));
             let mut page = self.page(place, listing, &from, max, v2).await?;
             let last_was_own = strip(&mut page);
+            self.strip_ambiguous(place, &mut page).await?;
             page.encoding = listing.encoding;
             page.max_keys = listing.max;
             page.name = place.bucket.as_str().to_owned();
@@ -121,6 +122,25 @@ impl Call<'_> {
             whole = Some(merged);
         }
         Err(Failure::upstream("the store's pages do not go on"))
+    }
+
+    /// A delimiter within the reserved prefix makes it look like a common prefix of other keys. Whether it is one too is
+    /// asked of the store: only then it is shown.
+    async fn strip_ambiguous(&self, place: &Place, page: &mut ListBucketResult) -> Result<(), Failure> {
+        let Some(at) = page.common_prefixes.iter().position(|prefix| RESERVED_PREFIX.starts_with(prefix.as_str()))
+        else {
+            return Ok(());
+        };
+        let Some(prefix) = page.common_prefixes.get(at).cloned() else { return Ok(()) };
+        let listing = Listing { prefix, delimiter: None, max: 1, encoding: page.encoding };
+        for after in [None, Some(BEHIND_RESERVED.to_owned())] {
+            let found = self.page(place, &listing, &From { token: None, after }, 1, Some(false)).await?;
+            if found.contents.iter().any(|object| !is_reserved(object.key.as_bytes())) {
+                return Ok(());
+            }
+        }
+        page.common_prefixes.remove(at);
+        Ok(())
     }
 
     async fn page(
@@ -180,8 +200,6 @@ fn strip(page: &mut ListBucketResult) -> bool {
     let last_prefix = page.common_prefixes.last().cloned();
     let last = last_key.into_iter().chain(last_prefix).max();
     page.contents.retain(|object| !is_reserved(object.key.as_bytes()));
-    // a prefix may end within the reserved one, where a delimiter stands in it; it then stands for other keys too only if
-    // there are some, which nobody can tell: it is hidden where it holds the whole of ".sealgate/"
     page.common_prefixes.retain(|prefix| !prefix.starts_with(RESERVED_PREFIX));
     last.is_some_and(|last| is_reserved(last.as_bytes()))
 }

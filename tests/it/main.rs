@@ -9,6 +9,8 @@ mod support;
 
 #[cfg(feature = "embedded")]
 mod embedded;
+#[cfg(feature = "embedded")]
+mod gateway;
 mod keys;
 mod known_answers;
 mod manipulations;

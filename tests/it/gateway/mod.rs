@@ -1,0 +1,4 @@
+//! The gateway in process: real HTTP on loopback, the embedded store as its provider.
+
+mod operations;
+pub mod rig;
