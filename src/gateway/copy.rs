@@ -9,22 +9,23 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::Call;
-use super::error::Failure;
+use super::error::{Failure, FailureSlot};
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, passed_back, quoted};
 use super::list::{document, listed_etag};
 use super::policy::{Place, Right};
 use super::pump::{self, Plaintext};
-use super::read::{Opening, conditions};
+use super::read::{Opening, conditions, stored_until};
 use super::tails;
 use super::upstream::{Source, Stored};
 use super::write::{NewObject, write_condition};
-use crate::digest::ChecksumType;
+use crate::digest::{ChecksumHasher, ChecksumType};
 use crate::format::context::Context;
+use crate::format::layout::Layout;
 use crate::format::metadata::Metadata;
 use crate::format::open::BodyReader;
 use crate::format::trailer::Digests;
-use crate::gateway::error::FailureSlot;
 use crate::net::body::Body;
+use crate::object::PlaintextRange;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, MetadataDirective, ObjectRef};
 use crate::s3::xml::{Answer as XmlAnswer, CopyKind, CopyResult};
@@ -200,7 +201,8 @@ impl Call<'_> {
             metadata = without_checksum(&metadata)?;
         }
         let len = tail.layout.plaintext_len();
-        let plaintext = self.opened_source(opening, tail.layout)?;
+        let plain = PlaintextRange::new(0, len).ok_or_else(|| Failure::ours("an object of negative length"))?;
+        let plaintext = Self::opened_source(opening, tail.layout, plain, None)?;
         let new = NewObject { place, key: &object.key, metadata, headers: to_store, plaintext, len, carried };
         let (answer, _) = self.put_sealed(new).await?;
         let out = passed_back(&answer.headers);
@@ -209,18 +211,20 @@ impl Call<'_> {
         Ok(self.copied(&result, out))
     }
 
-    /// The whole of a copy's source as plaintext.
-    fn opened_source(&self, opening: Opening, layout: crate::format::layout::Layout) -> Result<Plaintext, Failure> {
+    /// A range of a copy's source as plaintext; `hasher` makes a checksum of it that is wanted.
+    pub(super) fn opened_source(
+        opening: Opening,
+        layout: Layout,
+        plain: PlaintextRange,
+        hasher: Option<ChecksumHasher>,
+    ) -> Result<Plaintext, Failure> {
         let Opening { source, envelope, shape, .. } = opening;
-        let (len, failure) = (layout.plaintext_len(), FailureSlot::default());
-        let reader = BodyReader::range(
-            Arc::clone(envelope.dek()),
-            layout.clone(),
-            crate::object::PlaintextRange::new(0, len).ok_or_else(|| Failure::ours("an object of negative length"))?,
-        )?;
-        let until = if len == 0 { 0 } else { layout.segments_end() };
+        let failure = FailureSlot::default();
+        let until = if plain.is_empty() { Some(0) } else { stored_until(&layout, plain) };
+        let until = until.ok_or_else(|| Failure::ours("a range beyond the object"))?;
+        let reader = BodyReader::range(Arc::clone(envelope.dek()), layout, plain)?;
         let stored = Stored::unread(source, shape.total, until);
-        Ok(Plaintext::Opened { body: pump::open(reader, stored, len, failure.clone()), failure })
+        Ok(Plaintext::Opened { body: pump::open(reader, stored, plain.len(), failure.clone()), failure, hasher })
     }
 }
 

@@ -14,6 +14,7 @@ mod exchange;
 mod generate;
 mod headers;
 mod list;
+mod multipart;
 mod policy;
 mod pump;
 mod read;
@@ -33,6 +34,7 @@ use tokio::time::timeout;
 
 use self::error::Failure;
 use self::exchange::{Exchange, Unrecorded};
+use self::multipart::States;
 use self::policy::{Caller, Policy};
 use self::settings::Settings;
 use self::tails::Tails;
@@ -70,6 +72,7 @@ struct Core {
     metrics: Arc<Metrics>,
     requests: Arc<Semaphore>,
     tails: Tails,
+    states: States,
 }
 
 /// What a gateway is made of.
@@ -113,6 +116,7 @@ impl Gateway {
             metrics,
             requests: Arc::new(Semaphore::new(usize::try_from(limits.requests).unwrap_or(Semaphore::MAX_PERMITS))),
             tails: Tails::default(),
+            states: States::default(),
         }))
     }
 
@@ -195,6 +199,8 @@ impl Core {
             Operation::PutObject(object) => call.put(object).await,
             Operation::DeleteObjects(bucket) => call.delete_many(bucket).await,
             Operation::CreateBucket(bucket) => call.create_bucket(bucket).await,
+            Operation::UploadPart { upload, part } => call.upload_part(upload, *part).await,
+            Operation::CompleteMultipartUpload(upload) => call.complete_upload(upload).await,
             other => {
                 call.no_body().await?;
                 match other {
@@ -213,6 +219,17 @@ impl Core {
                     Operation::HeadBucket(bucket) => call.head_bucket(bucket).await,
                     Operation::DeleteBucket(bucket) => call.delete_bucket(bucket).await,
                     Operation::GetBucketLocation(bucket) => call.bucket_location(bucket).await,
+                    Operation::CreateMultipartUpload(object) => call.create_upload(object).await,
+                    Operation::UploadPartCopy { upload, part, source, range } => {
+                        call.upload_part_copy(upload, *part, source, *range).await
+                    }
+                    Operation::AbortMultipartUpload(upload) => call.abort_upload(upload).await,
+                    Operation::ListParts { upload, part_number_marker, max_parts } => {
+                        call.list_parts(upload, *part_number_marker, *max_parts).await
+                    }
+                    Operation::ListMultipartUploads { bucket, listing, key_marker, upload_id_marker } => {
+                        call.list_uploads(bucket, listing, key_marker, upload_id_marker).await
+                    }
                     other => Err(S3Error::not_implemented(other.name()).into()),
                 }
             }

@@ -17,6 +17,7 @@ use super::exchange::Exchange;
 use super::generate::{Yielder, generate};
 use super::upstream::Stored;
 use crate::crypto::wrap::{DataKey, RECORD_LEN};
+use crate::digest::ChecksumHasher;
 use crate::format::open::{BodyReader, Opened};
 use crate::format::parts::{HEAD_LEN, PartSealer};
 use crate::format::seal::ObjectSealer;
@@ -39,6 +40,8 @@ pub(super) enum Plaintext {
         body: Body,
         /// Why it broke off.
         failure: FailureSlot,
+        /// A checksum of it that is wanted.
+        hasher: Option<ChecksumHasher>,
     },
 }
 
@@ -46,11 +49,16 @@ impl Plaintext {
     async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
             Self::Ingress(body) => Ok(body.piece().await?),
-            Self::Opened { body, failure } => loop {
+            Self::Opened { body, failure, hasher } => loop {
                 return match body.frame().await {
                     None => Ok(None),
                     Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => Ok(Some(data)),
+                        Ok(data) => {
+                            if let Some(hasher) = hasher {
+                                hasher.update(&data);
+                            }
+                            Ok(Some(data))
+                        }
                         Err(_) => continue,
                     },
                     Some(Err(_)) => {
@@ -67,7 +75,9 @@ impl Plaintext {
             Self::Ingress(body) => {
                 body.take_verified().ok_or_else(|| Failure::ours("a body ended without being verified"))
             }
-            Self::Opened { .. } => Ok(VerifiedBody { md5: None, checksum: None, extra: None }),
+            Self::Opened { hasher, .. } => {
+                Ok(VerifiedBody { md5: None, checksum: None, extra: hasher.take().map(ChecksumHasher::finish) })
+            }
         }
     }
 }

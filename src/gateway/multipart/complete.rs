@@ -1,0 +1,490 @@
+//! CompleteMultipartUpload.
+//!
+//! Everything is checked before anything is committed: order, sizes, that each ETag was issued for its part, checksums. Then
+//! the trailer goes up as, or behind, the last part, the store completes, and what it then holds must end with the tail that
+//! was written. Only then the upload's state goes. A second Complete finds the object and answers the same.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, header};
+use http_body_util::BodyExt as _;
+
+use super::super::Call;
+use super::super::error::Failure;
+use super::super::etag;
+use super::super::generate::generate;
+use super::super::headers::{forwarded, passed_back, upstream_etag};
+use super::super::list::document;
+use super::super::policy::Place;
+use super::super::pump::zeros;
+use super::super::tails;
+use super::super::upstream::{Source, content_length, discard_answer};
+use super::super::write::write_condition;
+use super::parts::{is_staged, part_plaintext_len, stored_part_len};
+use super::{MAX_ANSWER_LEN, StagedPart, State, UploadNames, is_missing};
+use crate::crypto::wrap::DataKey;
+use crate::digest::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc, composite};
+use crate::format::metadata::Checksum;
+use crate::format::parts::{HEAD_LEN, PartHead, PartTag};
+use crate::format::suite::MIN_PART_LEN;
+use crate::format::trailer::{Digests, Entry, Tail, Trailer, seal_tail};
+use crate::ingress::fields;
+use crate::net::body::{Body, BodyError};
+use crate::object::PartNumber;
+use crate::s3::checksum::{ObjectChecksum, format_checksum, multipart_object_size};
+use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::UploadRef;
+use crate::s3::xml::{
+    Answer as XmlAnswer, CompleteMultipartUploadResult, CompletedPart, complete_multipart_upload_xml,
+    parse_complete_multipart_upload, unquoted,
+};
+use crate::sigv4::Headers;
+use crate::sigv4::uri::Query;
+use crate::store::{Payload, StoreRequest, error_in_200};
+
+/// The longest list of parts: 10 000 of them, each with an ETag of ours and a checksum.
+const MAX_DOCUMENT_LEN: usize = 8 << 20;
+
+/// A listed part, proved.
+struct Proved {
+    number: PartNumber,
+    p: u64,
+    /// All zero: which attempt it is, is not known.
+    salt: [u8; 24],
+    upstream_etag: String,
+    checksum: Option<ChecksumValue>,
+}
+
+/// What the client declares of the whole.
+struct Whole {
+    size: Option<u64>,
+    checksum: Option<ObjectChecksum>,
+}
+
+type WholeChecksum = Option<(ChecksumAlgorithm, ChecksumType, ChecksumValue, u16)>;
+
+fn invalid_part(number: PartNumber) -> Failure {
+    S3Error::from(ErrorCode::InvalidPart).with("PartNumber", number.get().to_string()).into()
+}
+
+/// Proves the ETags under the upload's key. An ETag that is none of ours comes from ListParts: `None` in its place.
+fn prove(dek: &DataKey, parts: &[CompletedPart]) -> Result<Vec<Option<Proved>>, Failure> {
+    let prove_one = |part: &CompletedPart| {
+        let Some(tag) = PartTag::split(&part.etag) else { return Ok(None) };
+        let given = part.checksum.as_ref();
+        let attempt =
+            tag.verify(dek, part.number, given.map(ChecksumValue::as_bytes)).map_err(|_| invalid_part(part.number))?;
+        let checksum = attempt.checksum.and_then(|c| ChecksumValue::new(c.algorithm, c.value));
+        // a checksum of the request's that differs from what was verified is of other bytes
+        if let (Some(given), Some(verified)) = (given, &checksum)
+            && given.algorithm() == verified.algorithm()
+            && !verified.matches(given)
+        {
+            return Err(invalid_part(part.number));
+        }
+        let upstream_etag = attempt.upstream_etag.to_owned();
+        Ok(Some(Proved { number: part.number, p: attempt.p, salt: attempt.salt, upstream_etag, checksum }))
+    };
+    parts.iter().map(prove_one).collect()
+}
+
+/// The checksum of the whole, of the kind that was declared at Create, if every part's was verified.
+fn whole_checksum(declared: Option<(ChecksumAlgorithm, ChecksumType)>, parts: &[Proved]) -> WholeChecksum {
+    let (algorithm, over) = declared?;
+    let values: Vec<&ChecksumValue> = parts.iter().map(|part| part.checksum.as_ref()).collect::<Option<_>>()?;
+    if values.iter().any(|value| value.algorithm() != algorithm) {
+        return None;
+    }
+    let count = u16::try_from(parts.len()).ok()?;
+    match over {
+        ChecksumType::Composite => Some((algorithm, over, composite(algorithm, values)?, count)),
+        ChecksumType::FullObject => {
+            let mut lens = parts.iter().map(|part| part.p);
+            let mut values = values.into_iter();
+            let (mut whole, _) = (*values.next()?, lens.next()?);
+            for (value, len) in values.zip(lens) {
+                whole = combine_crc(&whole, value, len)?;
+            }
+            Some((algorithm, over, whole, 0))
+        }
+    }
+}
+
+impl Whole {
+    fn of(headers: &HeaderMap) -> Result<Self, Failure> {
+        let received = fields(headers);
+        let headers = Headers::new(&received);
+        Ok(Self { size: multipart_object_size(headers)?, checksum: ObjectChecksum::of(headers)? })
+    }
+
+    fn check(&self, parts: &[Proved], computed: &WholeChecksum) -> Result<(), Failure> {
+        let sum = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.p));
+        let sum = sum.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
+        if self.size.is_some_and(|size| size != sum) {
+            let message = "The provided 'x-amz-mp-object-size' header value does not match what was computed.";
+            return Err(S3Error::new(ErrorCode::InvalidRequest, message).into());
+        }
+        let Some(declared) = &self.checksum else { return Ok(()) };
+        let matches = match computed {
+            Some((algorithm, over, value, _)) => {
+                let count = declared.parts.map_or(*over == ChecksumType::FullObject || parts.len() == 1, |count| {
+                    *over == ChecksumType::Composite && usize::try_from(count) == Ok(parts.len())
+                });
+                count && declared.value.algorithm() == *algorithm && declared.value.matches(value)
+            }
+            None => {
+                let message = "The checksum of the whole cannot be verified: not every part has one of its algorithm.";
+                return Err(S3Error::new(ErrorCode::InvalidRequest, message).into());
+            }
+        };
+        if matches { Ok(()) } else { Err(ErrorCode::BadDigest.into()) }
+    }
+}
+
+impl Call<'_> {
+    /// CompleteMultipartUpload.
+    pub(in super::super) async fn complete_upload(&mut self, upload: &UploadRef) -> Result<Response<Body>, Failure> {
+        let (place, names) = self.upload_place(upload)?;
+        let document = self.document(MAX_DOCUMENT_LEN).await?;
+        let listed = parse_complete_multipart_upload(&document)?;
+        let whole = Whole::of(&self.accepted.headers)?;
+        let condition = write_condition(&self.accepted.headers)?;
+        let state = match self.state(&place, &names, upload).await {
+            Ok(state) => state,
+            Err(failure) if failure.code() == ErrorCode::NoSuchUpload => {
+                return self.completed_before(&place, upload, &listed, failure).await;
+            }
+            Err(failure) => return Err(failure),
+        };
+        match self.complete(&place, &names, upload, (&state, &listed, &whole), condition).await {
+            // another Complete was faster
+            Err(failure) if failure.code() == ErrorCode::NoSuchUpload => {
+                self.completed_before(&place, upload, &listed, failure).await
+            }
+            result => result,
+        }
+    }
+
+    async fn complete(
+        &self,
+        place: &Place,
+        names: &UploadNames,
+        upload: &UploadRef,
+        (state, listed, whole): (&State, &[CompletedPart], &Whole),
+        condition: HeaderMap,
+    ) -> Result<Response<Body>, Failure> {
+        let dek = state.envelope.dek();
+        let proved = prove(dek, listed)?;
+        let staged = self.staged(place, names).await?;
+        let parts = self.with_lengths(place, upload, listed, proved, &staged).await?;
+        let last = parts.last().ok_or_else(|| Failure::from(ErrorCode::MalformedXML))?;
+        let minimum = place.upstream.profile().min_part_len().max(MIN_PART_LEN);
+        if let Some(small) = parts.iter().rev().skip(1).find(|part| part.p < minimum) {
+            let error = S3Error::from(ErrorCode::EntityTooSmall)
+                .with("ProposedSize", small.p.to_string())
+                .with("MinSizeAllowed", minimum.to_string())
+                .with("PartNumber", small.number.get().to_string());
+            return Err(error.into());
+        }
+        let checksum = whole_checksum(state.declared(), &parts);
+        whole.check(&parts, &checksum)?;
+
+        let entries =
+            parts.iter().map(|part| Entry { part_no: part.number.get(), p: part.p, salt: part.salt }).collect();
+        let stored_checksum = checksum
+            .as_ref()
+            .map(|(algorithm, over, value, count)| {
+                Ok::<_, Failure>((Checksum::new(*algorithm, *over, value.as_bytes())?, *count))
+            })
+            .transpose()?;
+        let trailer = Trailer::multipart(entries, Digests { md5: None, checksum: stored_checksum })?;
+        let segments = parts.iter().try_fold(0u64, |sum, part| sum.checked_add(stored_part_len(part.p)?));
+        let segments = segments.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
+        let record = self.core.recovery_record(place, state.envelope.kek_id(), dek).await?;
+        let tail = seal_tail(dek, &trailer, record.as_ref(), segments)?;
+
+        let is_staged_last = is_staged(place, last.number, last.p);
+        let (number, front) = if is_staged_last {
+            let part =
+                staged.iter().find(|part| part.number == last.number).ok_or_else(|| invalid_part(last.number))?;
+            (last.number, Some(self.open_staged(place, part, last).await?))
+        } else {
+            (self.number_behind(place, upload, last.number).await?, None)
+        };
+        let etag = self.send_tail(place, upload, number, front, tail).await?;
+
+        let upstream_parts = parts.iter().take(if is_staged_last { parts.len() - 1 } else { parts.len() });
+        let mut to_complete: Vec<CompletedPart> = upstream_parts
+            .map(|part| CompletedPart { number: part.number, etag: part.upstream_etag.clone(), checksum: None })
+            .collect();
+        to_complete.push(CompletedPart { number, etag, checksum: None });
+        let (answered_etag, out) = self.complete_on_store(place, upload, &to_complete, condition).await?;
+
+        let etag = self.check_completed(place, upload, state, &trailer, answered_etag).await?;
+        self.clear(place, names, state.version_id.clone()).await?;
+        Ok(self.completed(upload, &etag, checksum.as_ref(), out))
+    }
+
+    /// Adds to parts that are not pinned what the store, or their own heads, say of their lengths.
+    async fn with_lengths(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        listed: &[CompletedPart],
+        proved: Vec<Option<Proved>>,
+        staged: &[StagedPart],
+    ) -> Result<Vec<Proved>, Failure> {
+        let mut parts = Vec::with_capacity(listed.len());
+        let mut upstream: Option<std::collections::HashMap<u32, (String, u64)>> = None;
+        for (part, proved) in listed.iter().zip(proved) {
+            if let Some(proved) = proved {
+                parts.push(proved);
+                continue;
+            }
+            let waiting = staged.iter().find(|other| other.number == part.number);
+            let (etag, size) = if let Some(waiting) = waiting {
+                (unquoted(&waiting.etag).to_owned(), waiting.size)
+            } else {
+                if upstream.is_none() {
+                    upstream = Some(self.upstream_parts(place, upload).await?);
+                }
+                let found = upstream.as_ref().and_then(|parts| parts.get(&part.number.get())).cloned();
+                found.ok_or_else(|| invalid_part(part.number))?
+            };
+            if etag != part.etag {
+                return Err(invalid_part(part.number));
+            }
+            let p = part_plaintext_len(size).ok_or_else(|| Failure::integrity("a part of a length that none has"))?;
+            parts.push(Proved { number: part.number, p, salt: [0; 24], upstream_etag: etag, checksum: None });
+        }
+        Ok(parts)
+    }
+
+    /// ETags and sizes of all upstream parts.
+    async fn upstream_parts(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+    ) -> Result<std::collections::HashMap<u32, (String, u64)>, Failure> {
+        let (mut found, mut from) = (std::collections::HashMap::new(), 0);
+        loop {
+            let page = self.parts_page(place, upload, from, 1000).await?;
+            for part in &page.parts {
+                found.insert(part.number.get(), (unquoted(&part.etag).to_owned(), part.size));
+            }
+            match page.next_part_number_marker {
+                Some(next) if page.is_truncated && next > from => from = next,
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Opens a staged part for its way up; its head must be that of the attempt that is listed.
+    async fn open_staged(&self, place: &Place, part: &StagedPart, proved: &Proved) -> Result<Front, Failure> {
+        let key = part.object_key()?;
+        let at = (place.state_bucket(), Some(key.as_bytes()));
+        let answer = self
+            .about_upload(place, Method::GET, at, Query::default(), HeaderMap::new(), Payload::Empty)
+            .await
+            .map_err(|failure| {
+                // another Complete has cleared it
+                if is_missing(&failure) { ErrorCode::NoSuchUpload.into() } else { failure }
+            })?;
+        let len = stored_part_len(proved.p).ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
+        // another attempt is there now
+        if upstream_etag(&answer.headers).as_deref() != Some(proved.upstream_etag.as_str()) {
+            return Err(invalid_part(proved.number));
+        }
+        if content_length(&answer.headers) != Some(len) {
+            return Err(Failure::integrity("a staged part of another length"));
+        }
+        let mut body = answer.body;
+        let mut start = Vec::new();
+        while start.len() < HEAD_LEN {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        start.extend_from_slice(&data);
+                    }
+                }
+                _ => return Err(Failure::upstream("the store's body broke off")),
+            }
+        }
+        let head = start.first_chunk::<HEAD_LEN>().ok_or_else(|| Failure::ours("a head that is short"))?;
+        let head = PartHead::parse(head)?;
+        let is_pinned = proved.salt != [0; 24];
+        if head.part_no != proved.number.get() || head.p != proved.p || (is_pinned && head.salt != proved.salt) {
+            return Err(invalid_part(proved.number));
+        }
+        Ok(Front { start: start.into(), body, len })
+    }
+
+    /// Sends the last upstream part: the staged one, if there is one, zeros, and the tail.
+    async fn send_tail(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        number: PartNumber,
+        front: Option<Front>,
+        tail: Tail,
+    ) -> Result<String, Failure> {
+        let front_len = front.as_ref().map_or(0, |front| front.len);
+        let len = front_len.checked_add(tail.padding).and_then(|len| len.checked_add(tail.bytes.len() as u64));
+        let len = len.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
+        let _lease = self.core.reserve_transfer(len).await?;
+        let body = generate(len, self.exchange.failure.clone(), move |out| async move {
+            if let Some(Front { start, mut body, .. }) = front {
+                out.send(start).await;
+                while let Some(frame) = body.frame().await {
+                    let frame = frame.map_err(|_: BodyError| Failure::upstream("the store's body broke off"))?;
+                    if let Ok(data) = frame.into_data() {
+                        out.send(data).await;
+                    }
+                }
+            }
+            zeros(&out, tail.padding).await;
+            out.send(tail.bytes.into()).await;
+            Ok(())
+        });
+        let mut query = Query::default();
+        query.push("partNumber", number.get().to_string());
+        query.push("uploadId", upload.upload_id.as_str());
+        let request = StoreRequest {
+            method: Method::PUT,
+            bucket: Some(&place.upstream_name),
+            key: Some(upload.object.key.as_bytes()),
+            query,
+            headers: HeaderMap::new(),
+            body: Payload::Stream { body, len },
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        let answer = self.send_body(place, request).await?;
+        let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;
+        discard_answer(answer).await;
+        Ok(etag)
+    }
+
+    async fn complete_on_store(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        parts: &[CompletedPart],
+        condition: HeaderMap,
+    ) -> Result<(Option<String>, HeaderMap), Failure> {
+        let xml = Bytes::from(complete_multipart_upload_xml(parts));
+        let mut headers = forwarded(&self.accepted.headers);
+        headers.extend(condition);
+        headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/xml"));
+        let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
+        let query = Self::upload_query(upload);
+        let answer = self.about_upload(place, Method::POST, at, query, headers, Payload::Bytes(xml)).await?;
+        let out = passed_back(&answer.headers);
+        match CompleteMultipartUploadResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)? {
+            XmlAnswer::Done(result) => {
+                let etag = unquoted(&result.etag).to_owned();
+                Ok((Some(etag).filter(|etag| !etag.is_empty()), out))
+            }
+            XmlAnswer::Failed(error) => Err(error_in_200(&error).into()),
+        }
+    }
+
+    /// What the store holds now must be what was completed: the header that was sent at Create, and the tail just written.
+    /// Another object with a header of ours is a later write, which is nobody's fault.
+    async fn check_completed(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        state: &State,
+        trailer: &Trailer,
+        answered: Option<String>,
+    ) -> Result<String, Failure> {
+        let key = upload.object.key.clone();
+        let source = Source::new(place.clone(), key, None, &HeaderMap::new(), self.exchange);
+        let opening = match self.core.head_object(source, None).await {
+            Ok(opening) => opening,
+            // deleted in the meantime
+            Err(failure) if is_missing(&failure) && answered.is_some() => return Ok(answered.unwrap_or_default()),
+            Err(failure) => return Err(failure),
+        };
+        let etag = opening.source.etag.clone().unwrap_or_default();
+        if state.envelope.metadata().create_tag() != Some(*opening.envelope.tag()) {
+            return Ok(answered.unwrap_or(etag));
+        }
+        let tail = tails::read(&opening.source, &opening.envelope, opening.shape.total).await?;
+        if tail.opened.trailer() != trailer {
+            return Err(Failure::integrity("the completed object is not what was completed"));
+        }
+        Ok(etag)
+    }
+
+    /// The upload is gone. If the object is what this Complete asks for, it was done before.
+    async fn completed_before(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        listed: &[CompletedPart],
+        gone: Failure,
+    ) -> Result<Response<Body>, Failure> {
+        let key = upload.object.key.clone();
+        let source = Source::new(place.clone(), key, None, &HeaderMap::new(), self.exchange);
+        let Ok(opening) = self.core.head_object(source, None).await else { return Err(gone) };
+        let Ok((_, Some(tail))) = opening.layout(self.core).await else { return Err(gone) };
+        let Ok(proved) = prove(opening.envelope.dek(), listed) else { return Err(gone) };
+        let entries = tail.opened.trailer().entries();
+        let is_same = entries.len() == proved.len()
+            && entries.iter().zip(&proved).all(|(entry, part)| {
+                part.as_ref().is_some_and(|part| {
+                    entry.part_no == part.number.get() && entry.p == part.p && entry.salt == part.salt
+                })
+            });
+        if !is_same {
+            return Err(gone);
+        }
+        let checksum = tail.opened.trailer().digests().checksum.as_ref().and_then(|(checksum, count)| {
+            let value = ChecksumValue::new(checksum.algorithm(), checksum.value())?;
+            Some((checksum.algorithm(), checksum.over(), value, *count))
+        });
+        let etag = opening.source.etag.clone().unwrap_or_default();
+        let out = passed_back(&opening.headers);
+        Ok(self.completed(upload, &etag, checksum.as_ref(), out))
+    }
+
+    fn completed(
+        &self,
+        upload: &UploadRef,
+        etag: &str,
+        checksum: Option<&(ChecksumAlgorithm, ChecksumType, ChecksumValue, u16)>,
+        mut out: HeaderMap,
+    ) -> Response<Body> {
+        let host = self.accepted.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let key = String::from_utf8_lossy(upload.object.key.as_bytes()).into_owned();
+        let bucket = upload.object.bucket.as_str().to_owned();
+        let encoded = crate::sigv4::uri::encode(upload.object.key.as_bytes(), crate::sigv4::uri::Slash::Keep);
+        let result = CompleteMultipartUploadResult {
+            location: format!("http://{host}/{bucket}/{encoded}"),
+            bucket,
+            key,
+            etag: format!("\"{}\"", etag::downstream(etag)),
+            checksum: checksum.map(|(algorithm, over, value, count)| {
+                let mut text = format_checksum(value);
+                if *over == ChecksumType::Composite {
+                    text = format!("{text}-{count}");
+                }
+                (*algorithm, *over, text)
+            }),
+        };
+        let mut response = document(result.to_xml());
+        for name in [header::ETAG, header::LAST_MODIFIED] {
+            out.remove(name);
+        }
+        response.headers_mut().extend(out);
+        response
+    }
+}
+
+/// A staged part on its way up.
+struct Front {
+    start: Bytes,
+    body: Body,
+    len: u64,
+}

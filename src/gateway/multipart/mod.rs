@@ -1,0 +1,454 @@
+//! Multipart uploads: one data key per upload, which rests sealed in the store until Complete or Abort.
+//!
+//! No replica keeps anything of an upload: what it needs lies in the store, under the reserved prefix.
+//!
+//! ```text
+//! .sealgate/u/H          the upload's state: its data key, wrapped, bound to tenant, bucket, key and upload id
+//! .sealgate/s/H/NNNNN    a part that is too small for the store unless it is the last, as it will go up at Complete
+//! ```
+
+mod complete;
+mod parts;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+use super::Call;
+use super::envelope::SealedHeader;
+use super::error::Failure;
+use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back};
+use super::list::document;
+use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
+use super::upstream::discard_answer;
+use crate::digest::{ChecksumAlgorithm, ChecksumType};
+use crate::format::context::{Context, upload_state_name};
+use crate::format::envelope::{Envelope, HeaderBody, MAX_HEADER_LEN, Unverified};
+use crate::format::metadata::Metadata;
+use crate::ingress::fields;
+use crate::net::body::{self, Body};
+use crate::object::{ObjectKey, PartNumber};
+use crate::s3::checksum::multipart_checksum;
+use crate::s3::error::ErrorCode;
+use crate::s3::operation::{Listing, ObjectRef, UploadRef};
+use crate::s3::target::BucketName;
+use crate::s3::xml::{InitiateMultipartUploadResult, ListBucketResult, ListMultipartUploadsResult};
+use crate::sigv4::Headers;
+use crate::sigv4::uri::Query;
+use crate::store::{Answer, Payload, StoreRequest};
+
+const MAX_ANSWER_LEN: usize = 16 << 20;
+/// How long a state record is remembered. It is the wrapped key only: every use unwraps it anew.
+const REMEMBERED: Duration = Duration::from_mins(5);
+const MAX_REMEMBERED: usize = 1024;
+
+/// State records that were read: bytes of the store's, which say nothing without the KEK.
+#[derive(Default)]
+pub(super) struct States(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    records: HashMap<StateName, (StateRecord, Instant)>,
+    order: VecDeque<StateName>,
+}
+
+/// Upstream, bucket and key of a state record.
+type StateName = (String, String, String);
+
+#[derive(Clone)]
+struct StateRecord {
+    bytes: Bytes,
+    version_id: Option<String>,
+}
+
+impl States {
+    fn find(&self, name: &StateName) -> Option<StateRecord> {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (record, since) = remembered.records.get(name)?;
+        (since.elapsed() < REMEMBERED).then(|| record.clone())
+    }
+
+    fn remember(&self, name: StateName, record: StateRecord) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.records.insert(name.clone(), (record, Instant::now())).is_none() {
+            remembered.order.push_back(name);
+        }
+        while remembered.order.len() > MAX_REMEMBERED {
+            if let Some(oldest) = remembered.order.pop_front() {
+                remembered.records.remove(&oldest);
+            }
+        }
+    }
+
+    fn forget(&self, name: &StateName) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.records.remove(name);
+        remembered.order.retain(|other| other != name);
+    }
+}
+
+/// Where what belongs to an upload lies.
+pub(super) struct UploadNames {
+    /// H: of tenant, bucket, key and upload id.
+    h: String,
+}
+
+impl UploadNames {
+    fn of(place: &Place, upload: &UploadRef) -> Self {
+        Self { h: upload_state_name(&place.address(&upload.object.key), &upload.upload_id) }
+    }
+
+    fn state(&self) -> String {
+        format!("{RESERVED_PREFIX}u/{}", self.h)
+    }
+
+    fn staged_prefix(&self) -> String {
+        format!("{RESERVED_PREFIX}s/{}/", self.h)
+    }
+
+    fn staged(&self, number: PartNumber) -> String {
+        format!("{}{:05}", self.staged_prefix(), number.get())
+    }
+}
+
+/// An upload's state, believed.
+pub(super) struct State {
+    envelope: Envelope,
+    version_id: Option<String>,
+}
+
+impl State {
+    fn declared(&self) -> Option<(ChecksumAlgorithm, ChecksumType)> {
+        self.envelope.metadata().declared_checksum()
+    }
+}
+
+/// Whether the store said that there is no such object.
+fn is_missing(failure: &Failure) -> bool {
+    failure.code() == ErrorCode::NoSuchKey
+}
+
+impl Call<'_> {
+    /// A small request about a key of the gateway's own or about an upload.
+    async fn about_upload(
+        &self,
+        place: &Place,
+        method: Method,
+        (bucket, key): (&str, Option<&[u8]>),
+        query: Query,
+        headers: HeaderMap,
+        body: Payload,
+    ) -> Result<Answer, Failure> {
+        let request = StoreRequest {
+            method,
+            bucket: Some(bucket),
+            key,
+            query,
+            headers,
+            body,
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        Ok(self.exchange.send(&place.upstream, request).await?)
+    }
+
+    /// The query that names an upload.
+    fn upload_query(upload: &UploadRef) -> Query {
+        let mut query = Query::default();
+        query.push("uploadId", upload.upload_id.as_str());
+        query
+    }
+
+    fn upload_place(&self, upload: &UploadRef) -> Result<(Place, UploadNames), Failure> {
+        let place = self.core.policy.place_of(self.caller, &upload.object.bucket, &upload.object.key, Right::Write)?;
+        self.exchange.note_bucket(place.id.as_str());
+        let names = UploadNames::of(&place, upload);
+        Ok((place, names))
+    }
+
+    fn state_name(place: &Place, names: &UploadNames) -> StateName {
+        (place.rule.upstream.clone(), place.state_bucket().to_owned(), names.state())
+    }
+
+    /// CreateMultipartUpload.
+    pub(super) async fn create_upload(&mut self, object: &ObjectRef) -> Result<Response<Body>, Failure> {
+        let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
+        self.exchange.note_bucket(place.id.as_str());
+        let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
+        let declared = {
+            let received = fields(&self.accepted.headers);
+            multipart_checksum(Headers::new(&received))?
+        };
+        let context = Context::object(&place.address(&object.key));
+        let dek = self.core.draw_dek(&context)?;
+        let sealed: SealedHeader =
+            self.core.seal_header(&place, &context, HeaderBody::Multipart, &mut metadata, &dek).await?;
+        let mut to_store = forwarded(&self.accepted.headers);
+        to_store.insert(ENVELOPE, sealed.value()?);
+        to_store.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
+        let mut query = Query::default();
+        query.push("uploads", "");
+        let at = (place.upstream_name.as_str(), Some(object.key.as_bytes()));
+        let answer = self.about_upload(&place, Method::POST, at, query, to_store, Payload::Empty).await?;
+        let mut out = passed_back(&answer.headers);
+        let created = InitiateMultipartUploadResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?;
+        let upload = UploadRef { object: object.clone(), upload_id: created.upload_id };
+
+        let mut state = Metadata::default();
+        state.set_create_tag(sealed.header.tag())?;
+        if let Some((algorithm, over)) = declared {
+            state.set_declared_checksum(algorithm, over)?;
+        }
+        if let Err(failure) = self.write_state(&place, &upload, &mut state, &dek).await {
+            // an upload without its state could never be completed
+            let at = (place.upstream_name.as_str(), Some(object.key.as_bytes()));
+            let query = Self::upload_query(&upload);
+            let _ = self.about_upload(&place, Method::DELETE, at, query, HeaderMap::new(), Payload::Empty).await;
+            return Err(failure);
+        }
+        if let Some((algorithm, over)) = declared {
+            let values = [("x-amz-checksum-algorithm", algorithm.name()), ("x-amz-checksum-type", over.name())];
+            for (name, value) in values {
+                out.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+        }
+        let result = InitiateMultipartUploadResult {
+            bucket: object.bucket.as_str().to_owned(),
+            key: String::from_utf8_lossy(object.key.as_bytes()).into_owned(),
+            upload_id: upload.upload_id,
+        };
+        let mut response = document(result.to_xml());
+        response.headers_mut().extend(out);
+        Ok(response)
+    }
+
+    async fn write_state(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        state: &mut Metadata,
+        dek: &crate::crypto::wrap::DataKey,
+    ) -> Result<(), Failure> {
+        let context = Context::upload(&place.address(&upload.object.key), &upload.upload_id);
+        let sealed = self.core.seal_header(place, &context, HeaderBody::UploadState, state, dek).await?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
+        // an id that the store hands out twice must not put another key under parts that are there
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        let bytes = Bytes::copy_from_slice(sealed.header.as_bytes());
+        let name = UploadNames::of(place, upload).state();
+        let at = (place.state_bucket(), Some(name.as_bytes()));
+        let put = self.about_upload(place, Method::PUT, at, Query::default(), headers, Payload::Bytes(bytes)).await;
+        match put {
+            Ok(answer) => {
+                discard_answer(answer).await;
+                Ok(())
+            }
+            Err(failure) if failure.code() == ErrorCode::PreconditionFailed => {
+                Err(Failure::upstream("the store gave an upload id for the second time"))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The state of an upload. Where it is missing, the store is asked whether the upload is: only then there is none.
+    async fn state(&self, place: &Place, names: &UploadNames, upload: &UploadRef) -> Result<State, Failure> {
+        let name = Self::state_name(place, names);
+        let record = match self.core.states.find(&name) {
+            Some(record) => record,
+            None => match self.read_state(place, names).await {
+                Ok(record) => {
+                    self.core.states.remember(name, record.clone());
+                    record
+                }
+                Err(failure) if is_missing(&failure) => {
+                    self.upload_exists(place, upload).await?;
+                    return Err(Failure::upstream("the state of an upload that exists is missing"));
+                }
+                Err(failure) => return Err(failure),
+            },
+        };
+        let context = Context::upload(&place.address(&upload.object.key), &upload.upload_id);
+        let unverified = Unverified::parse(&record.bytes)?;
+        let dek = self.core.keys.unwrap(&place.scope, &unverified.binding(&context), unverified.wrapped()).await?;
+        Ok(State { envelope: unverified.verify_upload_state(dek, &context)?, version_id: record.version_id })
+    }
+
+    async fn read_state(&self, place: &Place, names: &UploadNames) -> Result<StateRecord, Failure> {
+        let key = names.state();
+        let at = (place.state_bucket(), Some(key.as_bytes()));
+        let answer =
+            self.about_upload(place, Method::GET, at, Query::default(), HeaderMap::new(), Payload::Empty).await?;
+        let version_id = version_id(&answer.headers);
+        Ok(StateRecord { bytes: answer.bytes(MAX_HEADER_LEN).await?, version_id })
+    }
+
+    /// `NoSuchUpload` unless the store has the upload.
+    async fn upload_exists(&self, place: &Place, upload: &UploadRef) -> Result<(), Failure> {
+        let mut query = Self::upload_query(upload);
+        query.push("max-parts", "1");
+        let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
+        let answer = self.about_upload(place, Method::GET, at, query, HeaderMap::new(), Payload::Empty).await?;
+        discard_answer(answer).await;
+        Ok(())
+    }
+
+    /// AbortMultipartUpload: the upload first, then what lies beside it.
+    pub(super) async fn abort_upload(&mut self, upload: &UploadRef) -> Result<Response<Body>, Failure> {
+        let (place, names) = self.upload_place(upload)?;
+        let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
+        let headers = forwarded_to_reads(&self.accepted.headers);
+        let aborted =
+            self.about_upload(&place, Method::DELETE, at, Self::upload_query(upload), headers, Payload::Empty).await;
+        let gone = matches!(&aborted, Err(failure) if failure.code() == ErrorCode::NoSuchUpload);
+        if aborted.is_ok() || gone {
+            self.clear(&place, &names, None).await?;
+        }
+        discard_answer(aborted?).await;
+        let mut response = Response::new(body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        Ok(response)
+    }
+
+    /// Removes what lies beside an upload that is no more: staged parts, then the state.
+    async fn clear(&self, place: &Place, names: &UploadNames, version_id: Option<String>) -> Result<(), Failure> {
+        for key in self.staged(place, names).await? {
+            self.remove(place, &key.key).await?;
+        }
+        let state = names.state();
+        match version_id {
+            Some(version_id) => self.remove_version(place, &state, Some(&version_id)).await?,
+            None => self.remove(place, &state).await?,
+        }
+        self.core.states.forget(&Self::state_name(place, names));
+        Ok(())
+    }
+
+    /// Removes one of the gateway's own keys, by version id where it has one: no marker is left.
+    async fn remove(&self, place: &Place, key: &str) -> Result<(), Failure> {
+        let at = (place.state_bucket(), Some(key.as_bytes()));
+        let head = self.about_upload(place, Method::HEAD, at, Query::default(), HeaderMap::new(), Payload::Empty).await;
+        match head {
+            Ok(answer) => self.remove_version(place, key, version_id(&answer.headers).as_deref()).await,
+            Err(failure) if is_missing(&failure) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn remove_version(&self, place: &Place, key: &str, version_id: Option<&str>) -> Result<(), Failure> {
+        let mut query = Query::default();
+        if let Some(version_id) = version_id {
+            query.push("versionId", version_id);
+        }
+        let at = (place.state_bucket(), Some(key.as_bytes()));
+        match self.about_upload(place, Method::DELETE, at, query, HeaderMap::new(), Payload::Empty).await {
+            Ok(answer) => {
+                discard_answer(answer).await;
+                Ok(())
+            }
+            Err(failure) if is_missing(&failure) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The staged parts of an upload.
+    async fn staged(&self, place: &Place, names: &UploadNames) -> Result<Vec<StagedPart>, Failure> {
+        let prefix = names.staged_prefix();
+        let mut staged = Vec::new();
+        let mut token: Option<String> = None;
+        // at most 10 000 parts, 1000 on a page
+        for _ in 0..12 {
+            let mut query = Query::default();
+            query.push("list-type", "2");
+            query.push("prefix", prefix.as_str());
+            query.push("encoding-type", "url");
+            if let Some(token) = &token {
+                query.push("continuation-token", token.as_str());
+            }
+            let at = (place.state_bucket(), None);
+            let answer = self.about_upload(place, Method::GET, at, query, HeaderMap::new(), Payload::Empty).await?;
+            let page = ListBucketResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, true)?;
+            for object in page.contents {
+                let number = object.key.strip_prefix(&prefix).filter(|text| text.len() == 5);
+                let number = number.and_then(|text| text.parse::<u32>().ok()).and_then(|n| PartNumber::new(n).ok());
+                let number = number.ok_or_else(|| Failure::integrity("a staged part with another name"))?;
+                staged.push(StagedPart {
+                    number,
+                    key: object.key,
+                    etag: object.etag,
+                    size: object.size,
+                    last_modified: object.last_modified,
+                });
+            }
+            token = match page.page {
+                crate::s3::xml::Page::V2 { next_continuation_token, .. } if page.is_truncated => {
+                    next_continuation_token
+                }
+                _ => return Ok(staged),
+            };
+        }
+        Err(Failure::upstream("the store's list of staged parts does not end"))
+    }
+
+    /// ListMultipartUploads.
+    pub(super) async fn list_uploads(
+        &mut self,
+        bucket: &BucketName,
+        listing: &Listing,
+        key_marker: &str,
+        upload_id_marker: &str,
+    ) -> Result<Response<Body>, Failure> {
+        let place = self.core.policy.place(self.caller, bucket, Right::List)?;
+        self.exchange.note_bucket(place.id.as_str());
+        let mut query = Query::default();
+        query.push("uploads", "");
+        for (name, value) in [
+            ("prefix", listing.prefix.as_str()),
+            ("delimiter", listing.delimiter.as_deref().unwrap_or_default()),
+            ("key-marker", key_marker),
+            ("upload-id-marker", upload_id_marker),
+        ] {
+            if !value.is_empty() {
+                query.push(name, value);
+            }
+        }
+        query.push("max-uploads", listing.max.to_string());
+        query.push("encoding-type", "url");
+        let headers = forwarded_to_reads(&self.accepted.headers);
+        let at = (place.upstream_name.as_str(), None);
+        let answer = self.about_upload(&place, Method::GET, at, query, headers, Payload::Empty).await?;
+        let mut result = ListMultipartUploadsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?;
+        result.uploads.retain(|upload| !is_reserved(upload.key.as_bytes()));
+        result.common_prefixes.retain(|prefix| !prefix.starts_with(RESERVED_PREFIX));
+        bucket.as_str().clone_into(&mut result.bucket);
+        key_marker.clone_into(&mut result.key_marker);
+        upload_id_marker.clone_into(&mut result.upload_id_marker);
+        result.encoding = listing.encoding;
+        result.max_uploads = listing.max;
+        Ok(document(result.to_xml()))
+    }
+}
+
+/// A part that waits for Complete under the reserved prefix.
+struct StagedPart {
+    number: PartNumber,
+    key: String,
+    etag: String,
+    size: u64,
+    last_modified: crate::clock::Timestamp,
+}
+
+impl StagedPart {
+    fn object_key(&self) -> Result<ObjectKey, Failure> {
+        ObjectKey::new(self.key.as_bytes()).map_err(|_| Failure::ours("a staged key that is none"))
+    }
+}
+
+/// The version id of an answer, where the bucket has versions.
+fn version_id(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("x-amz-version-id")?.to_str().ok()?;
+    (!text.is_empty() && text != "null").then(|| text.to_owned())
+}

@@ -1,0 +1,305 @@
+//! UploadPart, UploadPartCopy, ListParts.
+
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+
+use super::super::Call;
+use super::super::error::Failure;
+use super::super::headers::{forwarded_to_reads, quoted, upstream_etag};
+use super::super::list::document;
+use super::super::policy::Place;
+use super::super::pump::{self, Plaintext, VerifiedSlot};
+use super::super::upstream::discard_answer;
+use super::super::write::answered_checksum;
+use super::{MAX_ANSWER_LEN, State, UploadNames};
+use crate::crypto::wrap::DataKey;
+use crate::digest::{ChecksumAlgorithm, ChecksumHasher};
+use crate::format::geometry::{MAX_UPLOAD_PART_LEN, segment_len};
+use crate::format::parts::{HEAD_LEN, PartAttempt, PartChecksum, PartSealer};
+use crate::format::suite::{CHUNK_LEN, FreshSalt, SEALED_CHUNK_LEN};
+use crate::net::body::{self, Body};
+use crate::object::PartNumber;
+use crate::s3::checksum::VerifiedBody;
+use crate::s3::error::ErrorCode;
+use crate::s3::operation::{CopySource, UploadRef};
+use crate::s3::range::RangeSpec;
+use crate::s3::xml::{CopyKind, CopyResult, ListPartsResult, ListedPart};
+use crate::sigv4::uri::Query;
+use crate::store::{Payload, StoreRequest};
+
+/// The shortest upstream part that is a client's: shorter ones are the gateway's trailers.
+const SHORTEST_PART: u64 = HEAD_LEN as u64 + 4_195_344;
+
+/// What an upstream part of plaintext length `p` has: its head and its segment.
+pub(super) fn stored_part_len(p: u64) -> Option<u64> {
+    segment_len(p)?.checked_add(HEAD_LEN as u64)
+}
+
+/// The plaintext length of a stored part, if it is one.
+pub(super) fn part_plaintext_len(stored: u64) -> Option<u64> {
+    let segment = stored.checked_sub(HEAD_LEN as u64)?;
+    let (full, rest) = (segment / SEALED_CHUNK_LEN as u64, segment % SEALED_CHUNK_LEN as u64);
+    let last = rest.checked_sub((SEALED_CHUNK_LEN - CHUNK_LEN) as u64)?;
+    let p = full.checked_mul(CHUNK_LEN as u64)?.checked_add(last)?;
+    (stored_part_len(p) == Some(stored)).then_some(p)
+}
+
+/// Whether a part waits under the reserved prefix: too short for the store unless it is the last, or the very last number,
+/// which the trailer would have no room behind.
+pub(super) fn is_staged(place: &Place, number: PartNumber, p: u64) -> bool {
+    p < place.upstream.profile().min_part_len() || number.get() == PartNumber::MAX
+}
+
+/// What was verified of a part, of the algorithm that counts for its upload.
+fn part_checksum<'a>(verified: &'a VerifiedBody, declared: Option<ChecksumAlgorithm>) -> Option<PartChecksum<'a>> {
+    let candidates = [&verified.extra, &verified.checksum];
+    let of = |wanted: Option<ChecksumAlgorithm>| {
+        candidates.iter().filter_map(|value| value.as_ref()).find(|v| wanted.is_none_or(|w| v.algorithm() == w))
+    };
+    let value = of(declared)?;
+    Some(PartChecksum { algorithm: value.algorithm(), value: value.as_bytes() })
+}
+
+/// A part that was taken.
+struct Taken {
+    /// The ETag for the client, without quotes.
+    etag: String,
+    verified: VerifiedBody,
+}
+
+impl Call<'_> {
+    /// UploadPart.
+    pub(in super::super) async fn upload_part(
+        &mut self,
+        upload: &UploadRef,
+        number: PartNumber,
+    ) -> Result<Response<Body>, Failure> {
+        let (place, names) = self.upload_place(upload)?;
+        let state = self.state(&place, &names, upload).await?;
+        let body = self.take_body();
+        let wanted = state.declared().map(|(algorithm, _)| algorithm);
+        let ingress = self.accepted.body(body, false, wanted, Some(self.core.budget.clone()))?;
+        let len = ingress.len();
+        let plaintext = Plaintext::Ingress(Box::new(ingress));
+        let taken = self.take_part((&place, &names, upload), &state, number, plaintext, len).await?;
+        let mut out = HeaderMap::new();
+        answered_checksum(&taken.verified, &mut out)?;
+        out.remove("x-amz-checksum-type");
+        let etag =
+            HeaderValue::from_str(&quoted(&taken.etag)).map_err(|_| Failure::ours("an ETag that is no header"))?;
+        out.insert(header::ETAG, etag);
+        let mut response = Response::new(body::empty());
+        *response.headers_mut() = out;
+        Ok(response)
+    }
+
+    /// Seals a part and gives it to the store, where its length says.
+    async fn take_part(
+        &self,
+        (place, names, upload): (&Place, &UploadNames, &UploadRef),
+        state: &State,
+        number: PartNumber,
+        plaintext: Plaintext,
+        len: u64,
+    ) -> Result<Taken, Failure> {
+        let staged = is_staged(place, number, len);
+        // the trailer of part 10 000 goes up in the same request
+        let limit = if number.get() == PartNumber::MAX { (5 << 30) - (4 << 20) } else { MAX_UPLOAD_PART_LEN };
+        let stored_len = stored_part_len(len).filter(|_| len <= limit);
+        let stored_len = stored_len.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
+        let _lease = self.core.reserve_transfer(len).await?;
+        let dek = state.envelope.dek();
+        // every attempt has a salt of its own: a part may be sent again with other bytes
+        let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b"part salt")?;
+        let salt_bytes = *salt.as_bytes();
+        let sealer = PartSealer::new(dek, number, len, salt)?;
+        let verified = VerifiedSlot::default();
+        let body = pump::seal_part(sealer, plaintext, stored_len, self.exchange, verified.clone());
+        let mut headers = HeaderMap::new();
+        let mut query = Query::default();
+        let staged_key = names.staged(number);
+        let (bucket, key) = if staged {
+            headers.insert(header::CONTENT_TYPE, super::CIPHERTEXT_TYPE);
+            (place.state_bucket(), staged_key.as_bytes())
+        } else {
+            headers = forwarded_to_reads(&self.accepted.headers);
+            query.push("partNumber", number.get().to_string());
+            query.push("uploadId", upload.upload_id.as_str());
+            (place.upstream_name.as_str(), upload.object.key.as_bytes())
+        };
+        let request = StoreRequest {
+            method: Method::PUT,
+            bucket: Some(bucket),
+            key: Some(key),
+            query,
+            headers,
+            body: Payload::Stream { body, len: stored_len },
+            identity: place.caller.rule.upstream_credentials.as_ref(),
+            trace: self.exchange.trace.traceparent(),
+        };
+        let answer = self.send_body(place, request).await?;
+        let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;
+        discard_answer(answer).await;
+        let verified = verified.take()?;
+        if staged {
+            // an upload that was aborted meanwhile has cleared its parts: this one must not stay behind
+            if let Err(failure) = self.upload_exists(place, upload).await {
+                self.remove(place, &staged_key).await?;
+                return Err(failure);
+            }
+        } else {
+            // a shorter attempt of the same number that waits is replaced by this one
+            self.remove(place, &staged_key).await?;
+        }
+        let etag = {
+            let checksum = part_checksum(&verified, state.declared().map(|(algorithm, _)| algorithm));
+            let attempt = PartAttempt { part_no: number, p: len, salt: salt_bytes, upstream_etag: &etag, checksum };
+            part_etag(&attempt, dek)?
+        };
+        Ok(Taken { etag, verified })
+    }
+
+    /// UploadPartCopy: opened and sealed anew on its way through the gateway.
+    pub(in super::super) async fn upload_part_copy(
+        &mut self,
+        upload: &UploadRef,
+        number: PartNumber,
+        from: &CopySource,
+        range: Option<RangeSpec>,
+    ) -> Result<Response<Body>, Failure> {
+        let (place, names) = self.upload_place(upload)?;
+        let state = self.state(&place, &names, upload).await?;
+        let (_, _, opening) = self.copy_source(&upload.object, from).await?;
+        let (layout, _) = opening.layout(self.core).await?;
+        let total = layout.plaintext_len();
+        let plain = match range {
+            Some(range) => range.resolve_copy_source(total)?,
+            None => crate::object::PlaintextRange::new(0, total).ok_or_else(|| Failure::ours("a negative length"))?,
+        };
+        let hasher = state.declared().map(|(algorithm, _)| ChecksumHasher::new(algorithm));
+        let plaintext = Self::opened_source(opening, layout, plain, hasher)?;
+        let taken = self.take_part((&place, &names, upload), &state, number, plaintext, plain.len()).await?;
+        let checksums = taken.verified.extra.into_iter().collect();
+        let result = CopyResult { etag: quoted(&taken.etag), last_modified: self.core.now(), checksums };
+        Ok(document(result.to_xml(CopyKind::Part)))
+    }
+
+    /// ListParts: upstream parts and staged ones, with the sizes of their plaintext; the gateway's trailers left out.
+    pub(in super::super) async fn list_parts(
+        &mut self,
+        upload: &UploadRef,
+        marker: u32,
+        max_parts: u32,
+    ) -> Result<Response<Body>, Failure> {
+        let (place, names) = self.upload_place(upload)?;
+        let staged = self.staged(&place, &names).await?;
+        let mut parts: Vec<ListedPart> = staged
+            .iter()
+            .filter(|part| part.number.get() > marker)
+            .filter_map(|part| {
+                let size = part_plaintext_len(part.size)?;
+                let etag = part.etag.clone();
+                Some(ListedPart {
+                    number: part.number,
+                    last_modified: part.last_modified,
+                    etag,
+                    size,
+                    checksums: Vec::new(),
+                })
+            })
+            .collect();
+        let max = usize::try_from(max_parts).unwrap_or(usize::MAX);
+        let mut from = marker;
+        let mut result = loop {
+            let mut page = self.parts_page(&place, upload, from, 1000).await?;
+            let next = page.next_part_number_marker.filter(|next| *next > from && page.is_truncated);
+            for part in std::mem::take(&mut page.parts) {
+                let is_replaced = staged.iter().any(|other| other.number == part.number);
+                if part.size < SHORTEST_PART || is_replaced {
+                    continue;
+                }
+                let size = part_plaintext_len(part.size).unwrap_or(part.size);
+                parts.push(ListedPart { size, checksums: Vec::new(), ..part });
+            }
+            match next {
+                Some(next) if parts.len() <= max => from = next,
+                _ => {
+                    page.is_truncated = next.is_some();
+                    break page;
+                }
+            }
+        };
+        parts.sort_by_key(|part| part.number);
+        let more = parts.len() > max || result.is_truncated;
+        parts.truncate(max);
+        result.bucket = upload.object.bucket.as_str().to_owned();
+        result.key = String::from_utf8_lossy(upload.object.key.as_bytes()).into_owned();
+        result.upload_id.clone_from(&upload.upload_id);
+        result.part_number_marker = marker;
+        result.max_parts = max_parts;
+        result.is_truncated = more && max > 0;
+        result.next_part_number_marker = parts.last().map(|part| part.number.get()).filter(|_| result.is_truncated);
+        result.checksum = None;
+        result.parts = parts;
+        Ok(document(result.to_xml()))
+    }
+
+    /// A page of the store's own list.
+    pub(super) async fn parts_page(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        marker: u32,
+        max: u32,
+    ) -> Result<ListPartsResult, Failure> {
+        let mut query = Self::upload_query(upload);
+        query.push("max-parts", max.to_string());
+        if marker > 0 {
+            query.push("part-number-marker", marker.to_string());
+        }
+        let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
+        let headers = forwarded_to_reads(&self.accepted.headers);
+        let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
+        Ok(ListPartsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?)
+    }
+
+    /// The number behind all of a client's upstream parts, from `last` on: where a trailer can go.
+    pub(super) async fn number_behind(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        last: PartNumber,
+    ) -> Result<PartNumber, Failure> {
+        let (mut highest, mut from) = (last.get(), last.get());
+        loop {
+            let page = self.parts_page(place, upload, from, 1000).await?;
+            let own = |part: &&ListedPart| part.size >= SHORTEST_PART;
+            highest = page.parts.iter().filter(own).map(|part| part.number.get()).max().unwrap_or(highest).max(highest);
+            match page.next_part_number_marker {
+                Some(next) if page.is_truncated && next > from => from = next,
+                _ => break,
+            }
+        }
+        PartNumber::new(highest + 1).map_err(|_| Failure::from(ErrorCode::InvalidPart))
+    }
+}
+
+fn part_etag(attempt: &PartAttempt<'_>, dek: &DataKey) -> Result<String, Failure> {
+    debug_assert!(segment_len(attempt.p).is_some());
+    Ok(attempt.etag(dek)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_stored_part_says_that_of_its_plaintext() {
+        for p in [0, 1, 65_535, 65_536, 65_537, 131_072, 5 << 20, (5 << 20) + 7, MAX_UPLOAD_PART_LEN] {
+            assert_eq!(part_plaintext_len(stored_part_len(p).unwrap()), Some(p));
+        }
+        for stored in [0, 71, 72, 87] {
+            assert_eq!(part_plaintext_len(stored), None);
+        }
+        assert_eq!(stored_part_len(4 << 20), Some(SHORTEST_PART));
+    }
+}

@@ -1,0 +1,369 @@
+//! Multipart uploads: any order, any replica, re-sent parts, small last parts, and nothing left behind.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::Method;
+use sealgate::digest::{ChecksumAlgorithm, checksum};
+
+use super::rig::{Client, Got, Outcome, Plan, Rig, elements, noise};
+
+const MIB: usize = 1 << 20;
+
+pub async fn create(app: &Client, bucket: &str, key: &str, headers: &[(&str, &str)]) -> String {
+    let made = app.send(Method::POST, bucket, key, &[("uploads", "")], headers, Some(Bytes::new())).await.unwrap();
+    elements(&made.text(), "UploadId").remove(0)
+}
+
+pub async fn part(app: &Client, (bucket, key, id): (&str, &str, &str), number: u32, body: impl Into<Bytes>) -> Outcome {
+    let number = number.to_string();
+    app.send(Method::PUT, bucket, key, &[("partNumber", &number), ("uploadId", id)], &[], Some(body.into())).await
+}
+
+pub fn list(parts: &[(u32, String)]) -> String {
+    let parts = parts.iter().map(|(number, etag)| {
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>{}</ETag></Part>", etag.replace('"', "&quot;"))
+    });
+    format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts.collect::<String>())
+}
+
+pub async fn complete(app: &Client, (bucket, key, id): (&str, &str, &str), parts: &[(u32, String)]) -> Outcome {
+    app.post(bucket, key, &[("uploadId", id)], list(parts)).await
+}
+
+fn whole(got: &Got, parts: &[Vec<u8>]) {
+    assert_eq!(got.body.len(), parts.iter().map(Vec::len).sum::<usize>());
+    assert!(got.body == parts.concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_parts_in_any_order_over_two_replicas_are_one_object_and_nothing_else() {
+    const PARTS: usize = 64;
+    let rig = Rig::new().await;
+    let second = rig.replica().await;
+    let clients = [rig.app(), Client::new(second.address, "AKALPHA", "secret of AKALPHA")];
+    let (bucket, key) = ("data", "big");
+    let id = create(&clients[0], bucket, key, &[]).await;
+    let bodies: Arc<Vec<Vec<u8>>> = Arc::new((0..PARTS).map(|i| noise(5 * MIB + 7, i as u64 + 1)).collect());
+    // one part was there with other bytes before
+    part(&clients[1], (bucket, key, &id), 7, noise(5 * MIB + 9, 999)).await.unwrap();
+    let mut order: Vec<usize> = (0..PARTS).collect();
+    order.sort_by_key(|i| (i * 37) % 64);
+    let (next, mut tasks) = (Arc::new(std::sync::Mutex::new(order)), Vec::new());
+    for worker in 0..8 {
+        let client = Client(Arc::clone(&clients[worker % 2].0));
+        let (next, bodies, id) = (Arc::clone(&next), Arc::clone(&bodies), id.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let Some(i) = next.lock().unwrap().pop() else { return done };
+                let number = i as u32 + 1;
+                let sent = part(&client, ("data", "big", &id), number, bodies[i].clone()).await.unwrap();
+                done.push((number, sent.etag()));
+            }
+        }));
+    }
+    let mut parts = Vec::new();
+    for task in tasks {
+        parts.extend(task.await.unwrap());
+    }
+    parts.sort_unstable();
+    let done = complete(&clients[1], (bucket, key, &id), &parts).await.unwrap();
+    assert!(elements(&done.text(), "ETag")[0].contains("-65&quot;"), "{}", done.text());
+
+    let all = bodies.concat();
+    let app = &clients[0];
+    let names = app.list(bucket, &[("list-type", "2")]).await.unwrap().text();
+    assert_eq!(elements(&names, "Size"), [all.len().to_string()]);
+    assert_eq!(app.head(bucket, key).await.unwrap().header("content-length"), all.len().to_string());
+    let mut seed = 77u64;
+    let mut draw = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for i in 0..1000 {
+        let from = draw(all.len());
+        let to = (from + draw(if i % 10 == 0 { 6 * MIB } else { 100_000 })).min(all.len() - 1);
+        let got = app.get_with(bucket, key, &[("range", &format!("bytes={from}-{to}"))]).await.unwrap();
+        assert!(got.body == all[from..=to], "{from}-{to}");
+    }
+    let got = app.get(bucket, key).await.unwrap();
+    assert!(got.body == all);
+    let third = app.send(Method::GET, bucket, key, &[("partNumber", "3")], &[], None).await.unwrap();
+    assert!(third.body == bodies[2] && third.header("x-amz-mp-parts-count") == "64");
+    let stored = rig.stored("up-data").await;
+    assert_eq!(stored.keys().collect::<Vec<_>>(), ["big"]);
+    let uploads = rig.provider_client().list("up-data", &[("uploads", "")]).await.unwrap().text();
+    assert!(elements(&uploads, "UploadId").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_goes_on_when_its_replica_is_killed() {
+    let rig = Rig::new().await;
+    let second = rig.replica().await;
+    let lost = Client::new(second.address, "AKALPHA", "secret of AKALPHA");
+    let app = rig.app();
+    let id = create(&lost, "data", "k", &[("x-amz-meta-a", "b")]).await;
+    let bodies = [noise(6 * MIB, 1), noise(6 * MIB, 2), noise(100, 3)];
+    let mut parts = vec![(1, part(&lost, ("data", "k", &id), 1, bodies[0].clone()).await.unwrap().etag())];
+    let cut = {
+        let (id, body) = (id.clone(), bodies[1].clone());
+        tokio::spawn(async move { part(&lost, ("data", "k", &id), 2, body).await })
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    second.kill();
+    drop(second);
+    let _ = cut.await;
+    for (i, body) in bodies.iter().enumerate().skip(1) {
+        let number = i as u32 + 1;
+        parts.push((number, part(&app, ("data", "k", &id), number, body.clone()).await.unwrap().etag()));
+    }
+    complete(&app, ("data", "k", &id), &parts).await.unwrap();
+    let got = app.get("data", "k").await.unwrap();
+    whole(&got, &bodies);
+    assert_eq!(got.header("x-amz-meta-a"), "b");
+    assert_eq!(rig.stored("up-data").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_last_parts_are_staged_and_complete_is_idempotent() {
+    for state_bucket in [None, Some("up-state".to_owned())] {
+        let rig = Rig::with(Plan { state_bucket: state_bucket.clone(), ..Plan::default() }).await;
+        let app = rig.app();
+        for lens in
+            [vec![0], vec![1], vec![4 * MIB], vec![5 * MIB, 0], vec![5 * MIB, 1], vec![5 * MIB + 1, 5 * MIB, 100]]
+        {
+            let bodies: Vec<_> = lens.iter().enumerate().map(|(i, len)| noise(*len, i as u64)).collect();
+            let id = create(&app, "data", "k", &[]).await;
+            let mut parts = Vec::new();
+            for (i, body) in bodies.iter().enumerate() {
+                // gaps in the numbers
+                let number = 3 * i as u32 + 2;
+                parts.push((number, part(&app, ("data", "k", &id), number, body.clone()).await.unwrap().etag()));
+            }
+            let shown = app.send(Method::GET, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap().text();
+            let sizes: Vec<_> = lens.iter().map(usize::to_string).collect();
+            assert_eq!(elements(&shown, "Size"), sizes);
+            let first = complete(&app, ("data", "k", &id), &parts).await.unwrap();
+            let again = complete(&app, ("data", "k", &id), &parts).await.unwrap();
+            assert_eq!(elements(&first.text(), "ETag"), elements(&again.text(), "ETag"));
+            whole(&app.get("data", "k").await.unwrap(), &bodies);
+            assert_eq!(rig.stored("up-data").await.len(), 1, "{lens:?}");
+            assert!(rig.stored("up-state").await.is_empty());
+            // a Complete of other parts finds no upload
+            let other = complete(&app, ("data", "k", &id), &[(1, "\"x\"".to_owned())]).await.unwrap_err();
+            assert_eq!(other, (404, "NoSuchUpload".to_owned()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_completes_at_once_make_one_object_and_are_both_answered() {
+    let rig = Rig::new().await;
+    let second = rig.replica().await;
+    let other = Client::new(second.address, "AKALPHA", "secret of AKALPHA");
+    let app = rig.app();
+    for round in 0..5 {
+        let bodies = [noise(5 * MIB, round), noise(1000, round + 50)];
+        let id = create(&app, "data", "k", &[]).await;
+        let mut parts = Vec::new();
+        for (i, body) in bodies.iter().enumerate() {
+            let number = i as u32 + 1;
+            parts.push((number, part(&app, ("data", "k", &id), number, body.clone()).await.unwrap().etag()));
+        }
+        let at = ("data", "k", id.as_str());
+        let (a, b) = tokio::join!(complete(&app, at, &parts), complete(&other, at, &parts));
+        a.unwrap();
+        b.unwrap();
+        whole(&app.get("data", "k").await.unwrap(), &bodies);
+        assert_eq!(rig.stored("up-data").await.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_refused_before_anything_is_committed() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let id = create(&app, "data", "k", &[]).await;
+    let at = ("data", "k", id.as_str());
+    let first = part(&app, at, 1, noise(5 * MIB, 1)).await.unwrap().etag();
+    let small = part(&app, at, 2, noise(100, 2)).await.unwrap().etag();
+    let third = part(&app, at, 3, noise(5 * MIB, 3)).await.unwrap().etag();
+    let code = |outcome: Outcome| outcome.unwrap_err().1;
+    assert_eq!(code(complete(&app, at, &[(1, third.clone())]).await), "InvalidPart");
+    let mut forged = first.clone();
+    forged.replace_range(40..41, if &first[40..41] == "A" { "B" } else { "A" });
+    assert_eq!(code(complete(&app, at, &[(1, forged)]).await), "InvalidPart");
+    assert_eq!(code(complete(&app, at, &[(3, third.clone()), (1, first.clone())]).await), "InvalidPartOrder");
+    let with_small = [(1, first.clone()), (2, small.clone()), (3, third.clone())];
+    assert_eq!(code(complete(&app, at, &with_small).await), "EntityTooSmall");
+    assert_eq!(code(complete(&app, at, &[(1, first.clone()), (9, third.clone())]).await), "InvalidPart");
+    let size = [("x-amz-mp-object-size", "5")];
+    let wrong = app
+        .send(Method::POST, "data", "k", &[("uploadId", &id)], &size, Some(list(&[(1, first.clone())]).into()))
+        .await;
+    assert_eq!(code(wrong), "InvalidRequest");
+    // a re-sent small part: the ETag of the first attempt no longer fits
+    part(&app, at, 2, noise(100, 22)).await.unwrap();
+    assert_eq!(code(complete(&app, at, &[(1, first.clone()), (2, small)]).await), "InvalidPart");
+    assert!(app.head("data", "k").await.is_err());
+    let other =
+        app.send(Method::PUT, "data", "other", &[("partNumber", "1"), ("uploadId", &id)], &[], Some("x".into())).await;
+    assert_eq!(code(other), "NoSuchUpload");
+    complete(&app, at, &[(1, first), (3, third)]).await.unwrap();
+    assert_eq!(rig.stored("up-data").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_upload_leaves_nothing() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let id = create(&app, "data", "k", &[]).await;
+    part(&app, ("data", "k", &id), 1, noise(5 * MIB, 1)).await.unwrap();
+    part(&app, ("data", "k", &id), 2, "small").await.unwrap();
+    assert_eq!(rig.stored("up-data").await.len(), 2);
+    let uploads = app.list("data", &[("uploads", "")]).await.unwrap().text();
+    assert_eq!((elements(&uploads, "Key"), elements(&uploads, "UploadId")), (vec!["k".to_owned()], vec![id.clone()]));
+    let query = [("uploadId", id.as_str())];
+    assert_eq!(app.send(Method::DELETE, "data", "k", &query, &[], None).await.unwrap().status, 204);
+    assert!(rig.stored("up-data").await.is_empty());
+    assert_eq!(app.send(Method::DELETE, "data", "k", &query, &[], None).await.unwrap_err().1, "NoSuchUpload");
+    let late = part(&app, ("data", "k", &id), 3, "late").await.unwrap_err();
+    assert_eq!(late, (404, "NoSuchUpload".to_owned()));
+    assert!(rig.stored("up-data").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_attempt_replaces_an_earlier_one_wherever_it_lies() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    for (before, after) in [(100, 5 * MIB + 1), (5 * MIB + 1, 100)] {
+        let id = create(&app, "data", "k", &[]).await;
+        let at = ("data", "k", id.as_str());
+        part(&app, at, 1, noise(before, 1)).await.unwrap();
+        let body = noise(after, 2);
+        let etag = part(&app, at, 1, body.clone()).await.unwrap().etag();
+        let shown = app.send(Method::GET, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap().text();
+        assert_eq!(elements(&shown, "Size"), [after.to_string()]);
+        complete(&app, at, &[(1, etag)]).await.unwrap();
+        assert!(app.get("data", "k").await.unwrap().body == body);
+        assert_eq!(rig.stored("up-data").await.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etags_from_list_parts_complete_an_upload_too() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let bodies = [noise(5 * MIB + 3, 1), noise(7 * MIB, 2), noise(50_000, 3)];
+    let id = create(&app, "data", "k", &[]).await;
+    for (i, body) in bodies.iter().enumerate() {
+        part(&app, ("data", "k", &id), i as u32 + 1, body.clone()).await.unwrap();
+    }
+    let shown = app.send(Method::GET, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap().text();
+    let etags = elements(&shown, "ETag").into_iter().map(|etag| etag.replace("&quot;", "\""));
+    let parts: Vec<_> = (1..).zip(etags).collect();
+    complete(&app, ("data", "k", &id), &parts).await.unwrap();
+    whole(&app.get("data", "k").await.unwrap(), &bodies);
+    let all = bodies.concat();
+    for (from, to) in [(0, 10), (5 * MIB, 5 * MIB + 100), (9 * MIB + 5, 9 * MIB + 200_000), (12 * MIB, all.len() - 1)] {
+        let got = app.get_with("data", "k", &[("range", &format!("bytes={from}-{to}"))]).await.unwrap();
+        assert!(got.body == all[from..=to]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_number_can_be_used() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let bodies = [noise(5 * MIB, 1), noise(6 * MIB, 2)];
+    let id = create(&app, "data", "k", &[]).await;
+    let at = ("data", "k", id.as_str());
+    let parts = [
+        (9999, part(&app, at, 9999, bodies[0].clone()).await.unwrap().etag()),
+        (10_000, part(&app, at, 10_000, bodies[1].clone()).await.unwrap().etag()),
+    ];
+    complete(&app, at, &parts).await.unwrap();
+    whole(&app.get("data", "k").await.unwrap(), &bodies);
+    let id = create(&app, "data", "k", &[]).await;
+    let at = ("data", "k", id.as_str());
+    let parts = [(9999, part(&app, at, 9999, bodies[1].clone()).await.unwrap().etag())];
+    complete(&app, at, &parts).await.unwrap();
+    whole(&app.get("data", "k").await.unwrap(), &bodies[1..]);
+    assert_eq!(rig.stored("up-data").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_are_copied_with_ranges_within_and_across_buckets() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let source = noise(12 * MIB, 4);
+    app.put("second", "src/ü +", source.clone()).await.unwrap();
+    let id = create(&app, "data", "k", &[]).await;
+    let mut parts = Vec::new();
+    for (number, (from, to)) in [(0, 6 * MIB - 1), (6 * MIB, 12 * MIB - 1)].into_iter().enumerate() {
+        let number = number as u32 + 1;
+        let range = format!("bytes={from}-{to}");
+        let headers = [("x-amz-copy-source", "/second/src/%C3%BC%20%2B"), ("x-amz-copy-source-range", range.as_str())];
+        let text = number.to_string();
+        let query = [("partNumber", text.as_str()), ("uploadId", &id)];
+        let made = app.send(Method::PUT, "data", "k", &query, &headers, Some(Bytes::new())).await.unwrap();
+        parts.push((number, elements(&made.text(), "ETag").remove(0).replace("&quot;", "\"")));
+    }
+    complete(&app, ("data", "k", &id), &parts).await.unwrap();
+    assert!(app.get("data", "k").await.unwrap().body == source);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checksums_of_the_whole_are_made_of_verified_parts_only() {
+    let b64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let bodies = [noise(5 * MIB + 1, 1), noise(5 * MIB, 2), noise(9, 3)];
+    for (algorithm, name, over) in [
+        (ChecksumAlgorithm::Crc64Nvme, "CRC64NVME", "FULL_OBJECT"),
+        (ChecksumAlgorithm::Crc32, "CRC32", "COMPOSITE"),
+        (ChecksumAlgorithm::Sha256, "SHA256", "COMPOSITE"),
+    ] {
+        let header = format!("x-amz-checksum-{}", name.to_ascii_lowercase());
+        let declared = [("x-amz-checksum-algorithm", name), ("x-amz-checksum-type", over)];
+        let id = create(&app, "data", "k", &declared).await;
+        let (mut xml, mut values) = (String::new(), Vec::new());
+        for (i, body) in bodies.iter().enumerate() {
+            let value = checksum(algorithm, body);
+            let text = b64(value.as_bytes());
+            let number = (i + 1).to_string();
+            let query = [("partNumber", number.as_str()), ("uploadId", &id)];
+            let bad = [(header.as_str(), b64(checksum(algorithm, b"other").as_bytes()))];
+            let bad: Vec<_> = bad.iter().map(|(n, v)| (*n, v.as_str())).collect();
+            let refused =
+                app.send(Method::PUT, "data", "k", &query, &bad, Some(body.clone().into())).await.unwrap_err();
+            assert_eq!(refused.1, "BadDigest");
+            let good = [(header.as_str(), text.as_str())];
+            let sent = app.send(Method::PUT, "data", "k", &query, &good, Some(body.clone().into())).await.unwrap();
+            assert_eq!(sent.header(&header), text);
+            let etag = sent.etag().replace('"', "&quot;");
+            xml.push_str(&format!(
+                "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag><Checksum{name}>{text}</Checksum{name}></Part>"
+            ));
+            values.push(value);
+        }
+        let expected = if over == "FULL_OBJECT" {
+            b64(checksum(algorithm, &bodies.concat()).as_bytes())
+        } else {
+            let joined: Vec<u8> = values.iter().flat_map(|value| value.as_bytes().to_vec()).collect();
+            format!("{}-3", b64(checksum(algorithm, &joined).as_bytes()))
+        };
+        let xml = format!("<CompleteMultipartUpload>{xml}</CompleteMultipartUpload>");
+        let query = [("uploadId", id.as_str())];
+        let bad = b64(checksum(algorithm, b"other").as_bytes());
+        let refused = app.send(Method::POST, "data", "k", &query, &[(&header, &bad)], Some(xml.clone().into())).await;
+        assert_eq!(refused.unwrap_err().1, "BadDigest");
+        let done =
+            app.send(Method::POST, "data", "k", &query, &[(&header, &expected)], Some(xml.into())).await.unwrap();
+        assert_eq!(elements(&done.text(), &format!("Checksum{name}")), [expected.clone()]);
+        let got = app.send(Method::HEAD, "data", "k", &[], &[("x-amz-checksum-mode", "ENABLED")], None).await.unwrap();
+        assert_eq!((got.header(&header), got.header("x-amz-checksum-type")), (expected.as_str(), over));
+    }
+}
