@@ -15,8 +15,11 @@
     )
 )]
 
+pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod digest;
 #[cfg(feature = "embedded")]

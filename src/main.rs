@@ -28,7 +28,8 @@ fn main() -> ExitCode {
         random: &random,
         stdin: &mut stdin().lock(),
         stdout: &mut io::BufWriter::new(stdout().lock()),
-        stderr: &mut stderr().lock(),
+        // not locked: the log writes there from other threads
+        stderr: &mut stderr(),
         terminals,
         prompt: &mut TerminalPrompt,
     };

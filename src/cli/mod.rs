@@ -13,6 +13,7 @@ mod open;
 mod progress;
 mod recovery;
 mod seal;
+mod serve;
 mod terminal;
 
 use std::ffi::OsString;
@@ -33,6 +34,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve applications: the gateway
+    Serve(serve::Args),
     /// Make a keyring, its recovery kit and a starting configuration
     Init(init::Args),
     /// List, create, rotate, suspend, destroy and move keys
@@ -57,6 +60,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         Err(error) => return answer_usage(&error, env),
     };
     let done = match cli.command {
+        Command::Serve(args) => serve::run(&args, env),
         Command::Init(args) => init::run(&args, env),
         Command::Keys(command) => keys::run(command, env),
         Command::Recovery(command) => recovery::run(&command, env),

@@ -120,6 +120,18 @@ impl Gateway {
         }))
     }
 
+    /// How many bytes of the memory budget are taken.
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        self.0.budget.used()
+    }
+
+    /// The memory budget.
+    #[must_use]
+    pub fn memory_limit(&self) -> usize {
+        self.0.budget.total()
+    }
+
     /// Writes the gauges: how much memory is taken, how many requests are under way.
     pub fn sample(&self) {
         let core = &self.0;

@@ -50,6 +50,15 @@ impl NamePattern {
     }
 }
 
+impl std::fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(exact) => f.write_str(exact),
+            Self::Prefix(start) => write!(f, "{start}*"),
+        }
+    }
+}
+
 /// A text in which `*` stands for what the pattern's star stood for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(String);
@@ -82,6 +91,12 @@ impl Template {
                 text.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).filter(|rest| !rest.is_empty())
             }
         }
+    }
+}
+
+impl std::fmt::Display for Template {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

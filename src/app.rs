@@ -1,0 +1,382 @@
+//! The life of a process: settings → keys → stores → listeners → served → drained.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{Admin, State};
+use crate::clock::Clock;
+use crate::config::{Config, TlsFiles};
+use crate::crypto::random::RandomSource;
+use crate::crypto::wrap::{Binding, DataKey, KekId, RECORD_LEN, RECORD_NONCE_LEN, WrappedKey};
+use crate::gateway::{Components, Gateway};
+use crate::keys::file::{FileError, read_private};
+use crate::keys::keyring::{Keyring, KeyringFile};
+use crate::keys::{EntryName, KeyFuture, KeyProvider, KeyScope};
+use crate::net::server::{Drained, ServerSettings, ServerStats, serve};
+use crate::net::tls::{TlsError, server_config};
+use crate::secret::Secret;
+use crate::store::Upstream;
+use crate::telemetry::Metrics;
+
+/// Why a process does not serve.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// The keyring cannot be read or opened.
+    #[error("the keyring: {0}")]
+    Keyring(String),
+    /// TLS cannot be spoken.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A bucket's key is not in the keyring, or not of its tenant.
+    #[error("the keyring has no entry `{entry}` of tenant `{tenant}`, which a bucket names")]
+    NoEntry {
+        /// The entry.
+        entry: String,
+        /// The tenant.
+        tenant: String,
+    },
+}
+
+/// A keyring that can be exchanged while it is used: what is under way goes on with the one it began with.
+pub struct ReloadableKeyring {
+    file: PathBuf,
+    passphrase_file: PathBuf,
+    current: RwLock<Arc<Keyring>>,
+}
+
+const MAX_PASSPHRASE_LEN: u64 = 64 << 10;
+
+fn open_keyring(file: &std::path::Path, passphrase_file: &std::path::Path) -> Result<Keyring, AppError> {
+    let wrong = |error: &dyn std::fmt::Display| AppError::Keyring(error.to_string());
+    let bytes = read_private(passphrase_file, MAX_PASSPHRASE_LEN).map_err(|error: FileError| wrong(&error))?;
+    let end = bytes.len() - bytes.iter().rev().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let passphrase = Secret::from_bytes_of(bytes.get(..end).unwrap_or_default());
+    let sealed = KeyringFile::new(file).read().map_err(|error| wrong(&error))?;
+    sealed.open(&passphrase).map_err(|error| wrong(&error))
+}
+
+impl ReloadableKeyring {
+    /// Opens the keyring in `file`.
+    pub fn open(file: PathBuf, passphrase_file: PathBuf) -> Result<Self, AppError> {
+        let current = RwLock::new(Arc::new(open_keyring(&file, &passphrase_file)?));
+        Ok(Self { file, passphrase_file, current })
+    }
+
+    /// The keyring in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<Keyring> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the file again. On an error the old keyring stays in force.
+    pub fn reload(&self) -> Result<(), AppError> {
+        let keyring = Arc::new(open_keyring(&self.file, &self.passphrase_file)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+        Ok(())
+    }
+}
+
+impl KeyProvider for ReloadableKeyring {
+    fn wrap<'a>(
+        &'a self,
+        scope: &'a KeyScope,
+        binding: &'a Binding<'a>,
+        dek: &'a DataKey,
+    ) -> KeyFuture<'a, WrappedKey> {
+        let keyring = self.current();
+        Box::pin(async move { keyring.wrap(scope, binding, dek).await })
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        scope: &'a KeyScope,
+        binding: &'a Binding<'a>,
+        wrapped: &'a WrappedKey,
+    ) -> KeyFuture<'a, DataKey> {
+        let keyring = self.current();
+        Box::pin(async move { keyring.unwrap(scope, binding, wrapped).await })
+    }
+
+    fn seal_record<'a>(
+        &'a self,
+        scope: &'a KeyScope,
+        kek_id: KekId,
+        suite: u8,
+        rnonce: &'a [u8; RECORD_NONCE_LEN],
+        dek: &'a DataKey,
+    ) -> KeyFuture<'a, Option<[u8; RECORD_LEN]>> {
+        let keyring = self.current();
+        Box::pin(async move { keyring.seal_record(scope, kek_id, suite, rnonce, dek).await })
+    }
+
+    fn open_record<'a>(
+        &'a self,
+        scope: &'a KeyScope,
+        suite: u8,
+        record: &'a [u8; RECORD_LEN],
+    ) -> KeyFuture<'a, DataKey> {
+        let keyring = self.current();
+        Box::pin(async move { keyring.open_record(scope, suite, record).await })
+    }
+}
+
+/// What the admin endpoints look at.
+struct Overview {
+    gateway: Arc<Gateway>,
+    keyring: Arc<ReloadableKeyring>,
+    entries: Vec<EntryName>,
+    upstreams: Vec<Arc<Upstream>>,
+    buckets: Vec<(String, String, String)>,
+    metrics: Arc<Metrics>,
+    stats: Arc<ServerStats>,
+    draining: Arc<AtomicBool>,
+    started: Instant,
+}
+
+impl State for Overview {
+    fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining".to_owned());
+        }
+        let keyring = self.keyring.current();
+        for name in &self.entries {
+            if keyring.entry(name).and_then(crate::keys::keyring::Entry::sealing_version).is_none() {
+                return Err(format!("the key `{name}` has no active version"));
+            }
+        }
+        Ok(())
+    }
+
+    fn metrics(&self) -> String {
+        self.gateway.sample();
+        let connections = self.stats.connections.load(Ordering::Relaxed);
+        self.metrics.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+        self.metrics.encode()
+    }
+
+    fn status(&self) -> serde_json::Value {
+        let keyring = self.keyring.current();
+        let keys: Vec<_> = keyring
+            .entries()
+            .map(|entry| {
+                let versions: Vec<_> = entry
+                    .versions
+                    .iter()
+                    .map(|v| serde_json::json!({ "number": v.number, "state": v.standing.state.to_string() }))
+                    .collect();
+                serde_json::json!({ "name": entry.name.as_str(), "tenant": entry.tenant.as_str(), "versions": versions })
+            })
+            .collect();
+        let upstreams: Vec<_> = self
+            .upstreams
+            .iter()
+            .map(|upstream| {
+                let health = upstream.health();
+                serde_json::json!({ "name": upstream.name(), "requests": health.requests, "failures": health.failures })
+            })
+            .collect();
+        let buckets: Vec<_> = self
+            .buckets
+            .iter()
+            .map(|(name, id, upstream)| serde_json::json!({ "name": name, "id": id, "upstream": upstream }))
+            .collect();
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "draining": self.draining.load(Ordering::Relaxed),
+            "connections": self.stats.connections.load(Ordering::Relaxed),
+            "memory": { "used": self.gateway.memory_used(), "limit": self.gateway.memory_limit() },
+            "keys": keys,
+            "upstreams": upstreams,
+            "buckets": buckets,
+        })
+    }
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Where applications are served.
+    pub address: SocketAddr,
+    /// Where probes are served.
+    pub admin: Option<SocketAddr>,
+    keyring: Arc<ReloadableKeyring>,
+    metrics: Arc<Metrics>,
+    draining: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<Drained>,
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let listener = TcpListener::bind(address).await.map_err(|cause| AppError::Listen { address, cause })?;
+    let bound = listener.local_addr().map_err(|cause| AppError::Listen { address, cause })?;
+    Ok((listener, bound))
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // the sender's end is an end too
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Starts everything that `config` describes, within a runtime.
+pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSource>) -> Result<Running, AppError> {
+    let Config { listen: address, tls, admin, keyring, passphrase_file, upstreams, settings, .. } = config;
+    let keyring = Arc::new(ReloadableKeyring::open(keyring, passphrase_file)?);
+    let mut entries: Vec<EntryName> = Vec::new();
+    for rule in &settings.buckets {
+        let found = keyring.current().entry(&rule.kek).is_some_and(|entry| entry.tenant == rule.tenant);
+        if !found {
+            let (entry, tenant) = (rule.kek.to_string(), rule.tenant.as_str().to_owned());
+            return Err(AppError::NoEntry { entry, tenant });
+        }
+        if !entries.contains(&rule.kek) {
+            entries.push(rule.kek.clone());
+        }
+    }
+    let mut stores = Vec::with_capacity(upstreams.len());
+    for upstream in upstreams {
+        stores.push(Arc::new(Upstream::new(upstream, Arc::clone(&clock))?));
+    }
+    let tls = tls
+        .map(|TlsFiles { cert, key, client_ca }| server_config(&cert, &key, client_ca.as_deref()))
+        .transpose()?
+        .map(Arc::new);
+    let server = ServerSettings {
+        tls,
+        header_timeout: settings.timeouts.header,
+        idle_timeout: settings.timeouts.idle,
+        keep_alive: settings.timeouts.keep_alive,
+        drain: settings.timeouts.drain,
+        max_connections: usize::try_from(settings.limits.connections).unwrap_or(usize::MAX),
+        ..ServerSettings::default()
+    };
+    let (metrics, stats) = (Arc::new(Metrics::default()), Arc::new(ServerStats::default()));
+    let buckets = settings.buckets.iter();
+    let buckets =
+        buckets.map(|rule| (rule.name.to_string(), rule.id.to_string(), rule.upstream.clone())).collect::<Vec<_>>();
+    let gateway = Arc::new(Gateway::new(Components {
+        settings,
+        upstreams: stores.clone(),
+        keys: Arc::clone(&keyring) as Arc<dyn KeyProvider>,
+        clock,
+        random,
+        metrics: Arc::clone(&metrics),
+    }));
+
+    let (listener, address) = listen(address).await?;
+    let (stop, stopping) = watch::channel(false);
+    let draining = Arc::new(AtomicBool::new(false));
+    let mut admin_address = None;
+    let mut admin_task = None;
+    if let Some(address) = admin {
+        let (listener, bound) = listen(address).await?;
+        let overview = Overview {
+            gateway: Arc::clone(&gateway),
+            keyring: Arc::clone(&keyring),
+            entries,
+            upstreams: stores,
+            buckets,
+            metrics: Arc::clone(&metrics),
+            stats: Arc::clone(&stats),
+            draining: Arc::clone(&draining),
+            started: Instant::now(),
+        };
+        let settings = ServerSettings { drain: Duration::from_millis(100), max_connections: 64, ..Default::default() };
+        // it answers until the gateway is drained
+        let (admin_stop, admin_stopping) = watch::channel(false);
+        let admin_stats = Arc::new(ServerStats::default());
+        let served =
+            tokio::spawn(serve(listener, settings, Arc::new(Admin(overview)), admin_stats, stopped(admin_stopping)));
+        admin_address = Some(bound);
+        admin_task = Some((served, admin_stop));
+    }
+    let served = tokio::spawn(async move {
+        let drained = serve(listener, server, gateway, stats, stopped(stopping)).await;
+        if let Some((_, admin_stop)) = &admin_task {
+            let _ = admin_stop.send(true);
+        }
+        if let Some((task, _)) = admin_task {
+            let _ = task.await;
+        }
+        drained
+    });
+    Ok(Running { address, admin: admin_address, keyring, metrics, draining, stop, served })
+}
+
+impl Running {
+    /// Reads the keyring again; on an error the old one stays in force.
+    pub fn reload(&self) -> Result<(), AppError> {
+        let result = self.keyring.reload();
+        self.metrics.reloaded(result.is_ok());
+        match &result {
+            Ok(()) => tracing::info!(target: "sealgate::keys", "the keyring was read again"),
+            Err(error) => {
+                tracing::error!(target: "sealgate::keys", cause = %error, "the keyring was not read; the old one stays");
+            }
+        }
+        result
+    }
+
+    /// Asks for the end: not ready from now on, no new connections, requests under way go on for a while.
+    pub fn stop(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let _ = self.stop.send(true);
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&mut self) -> Drained {
+        (&mut self.served).await.unwrap_or_default()
+    }
+}
+
+/// Serves until the process is told to end: SIGTERM or SIGINT drains, a second one cuts; SIGHUP reads the keyring again.
+pub async fn until_signalled(running: &mut Running) -> std::io::Result<Drained> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // Argon2 takes a moment: not on a thread that serves
+            _ = hang_up.recv() => {
+                let _ = tokio::task::block_in_place(|| running.reload());
+            }
+        }
+    }
+    tracing::info!(target: "sealgate::app", "draining");
+    running.stop();
+    tokio::select! {
+        drained = running.ended() => Ok(drained),
+        _ = terminate.recv() => Ok(Drained { cut: 1 }),
+        _ = interrupt.recv() => Ok(Drained { cut: 1 }),
+    }
+}
+
+/// Raises the limit of open files to what the system allows: a connection takes one, a request another.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// A runtime for a whole process.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

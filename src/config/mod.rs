@@ -1,0 +1,648 @@
+//! The configuration: one TOML file → validated settings.
+//!
+//! All mistakes of a file are found in one pass, each with its line; unknown keys are mistakes. Secrets come from files that
+//! only their owner can touch, and no mistake's text holds one. The manual's page on configuration describes every key.
+
+mod profile;
+mod reader;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use reader::{At, Errors, Table};
+pub use reader::{ConfigError, ConfigErrors};
+
+use crate::gateway::settings::{Access, BucketRule, CredentialRule, Limits, NamePattern, Settings, Template, Timeouts};
+use crate::keys::EntryName;
+use crate::object::{BucketId, TenantId};
+use crate::s3::target::BucketName;
+use crate::sigv4::AccessKeyId;
+use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
+use crate::telemetry::{LogFormat, LogLevel};
+
+/// Every table with every key that is known. The manual and `config/gateway.toml` have them all: a test says so.
+pub const KEYS: &[(&str, &[&str])] = &[
+    (
+        "the file",
+        &["listen", "limits", "timeouts", "admin", "telemetry", "upstream", "keys", "tenant", "bucket", "credential"],
+    ),
+    ("[listen]", &["address", "region", "domains", "tls"]),
+    ("[listen] tls", &["cert", "key", "client_ca"]),
+    ("[limits]", &["header", "metadata", "requests", "connections", "memory"]),
+    (
+        "[timeouts]",
+        &["header", "idle", "keep_alive", "drain", "upstream_connect", "upstream_first_byte", "upstream_idle"],
+    ),
+    ("[admin]", &["address"]),
+    ("[telemetry]", &["log", "format"]),
+    (
+        "[[upstream]]",
+        &["name", "endpoint", "region", "profile", "addressing", "credentials", "ca", "proxy", "requests"],
+    ),
+    ("credentials", &["file", "profile"]),
+    ("[keys]", &["provider", "file", "passphrase_file"]),
+    ("[[tenant]]", &["id"]),
+    (
+        "[[bucket]]",
+        &[
+            "name",
+            "upstream",
+            "upstream_name",
+            "id",
+            "tenant",
+            "kek",
+            "mode",
+            "ranges",
+            "etag",
+            "recovery",
+            "verify_whole",
+            "anonymous",
+            "state_bucket",
+        ],
+    ),
+    (
+        "[[credential]]",
+        &[
+            "access_key_id",
+            "secret_file",
+            "credentials",
+            "tenant",
+            "buckets",
+            "access",
+            "upstream_credentials",
+            "requests",
+            "requests_per_second",
+        ],
+    ),
+];
+
+fn known(name: &str) -> (&'static str, &'static [&'static str]) {
+    KEYS.iter().find(|(table, _)| *table == name).map_or(("", &[]), |(table, keys)| (*table, *keys))
+}
+
+/// The longest configuration file.
+const MAX_FILE_LEN: u64 = 4 << 20;
+
+/// Files of a listener's TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities of client certificates, if clients must have one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A configuration without mistakes.
+pub struct Config {
+    /// The file.
+    pub path: PathBuf,
+    /// Where applications are served.
+    pub listen: SocketAddr,
+    /// TLS of the listener.
+    pub tls: Option<TlsFiles>,
+    /// Where probes and metrics are served.
+    pub admin: Option<SocketAddr>,
+    /// What is logged.
+    pub log: (LogLevel, LogFormat),
+    /// The keyring file.
+    pub keyring: PathBuf,
+    /// The file with its passphrase.
+    pub passphrase_file: PathBuf,
+    /// The stores.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// The gateway's policy.
+    pub settings: Settings,
+    /// What is allowed and worth a word all the same.
+    pub warnings: Vec<ConfigError>,
+}
+
+struct Loader<'a> {
+    folder: PathBuf,
+    tenants: HashMap<String, TenantId>,
+    upstream_names: HashSet<String>,
+    warnings: Vec<ConfigError>,
+    root: &'a DeTable<'a>,
+}
+
+impl Config {
+    /// Reads and validates a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let fail = |errors| ConfigErrors { path: path.to_owned(), errors };
+        let whole = |message: String| fail(vec![ConfigError { line: 0, message }]);
+        let length = fs::metadata(path).map_err(|error| whole(error.to_string()))?.len();
+        if length > MAX_FILE_LEN {
+            return Err(whole("the file is longer than any configuration".to_owned()));
+        }
+        let text = fs::read_to_string(path).map_err(|error| whole(error.to_string()))?;
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&text, path, folder).map_err(fail)
+    }
+
+    fn parse(text: &str, path: &Path, folder: &Path) -> Result<Self, Vec<ConfigError>> {
+        let mut errors = Errors::new(text);
+        let (table, broken) = DeTable::parse_recoverable(text);
+        for error in &broken {
+            let line = error.span().map_or(0, |span| errors.line(span.start));
+            errors.add(line, format!("not TOML: {}", error.message()));
+        }
+        if !broken.is_empty() {
+            return Err(errors.into_found());
+        }
+        let mut loader = Loader {
+            folder: folder.to_owned(),
+            tenants: HashMap::new(),
+            upstream_names: HashSet::new(),
+            warnings: Vec::new(),
+            root: table.get_ref(),
+        };
+        let config = loader.load(path, &mut errors);
+        let found = errors.into_found();
+        match config {
+            Some(config) if found.is_empty() => Ok(config),
+            _ => Err(found),
+        }
+    }
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+impl Loader<'_> {
+    fn path(&self, text: &str) -> PathBuf {
+        self.folder.join(text)
+    }
+
+    /// A file that must be there.
+    fn existing(&self, table: &mut Table<'_, '_>, key: &'static str) -> Option<PathBuf> {
+        let text = table.text(key)?;
+        let path = self.path(&text.value);
+        if path.is_file() {
+            return Some(path);
+        }
+        table.wrong(key, format!("{} is no file", path.display()));
+        None
+    }
+
+    fn load(&mut self, path: &Path, errors: &mut Errors) -> Option<Config> {
+        let root = self.root;
+        let mut file = Table::new(root, 0, known("the file"), errors);
+
+        let empty = DeTable::new();
+        let section = |file: &mut Table<'_, '_>, key: &'static str, is_required: bool| {
+            if is_required && !file.has(key) {
+                file.errors.add(0, format!("the table [{key}] is missing"));
+            }
+        };
+        for key in ["listen", "keys"] {
+            section(&mut file, key, true);
+        }
+        for key in ["upstream", "tenant", "bucket", "credential"] {
+            if !file.has(key) {
+                file.errors.add(0, format!("there is no [[{key}]]"));
+            }
+        }
+
+        let (mut listen, mut region, mut domains, mut tls) = (None, "us-east-1".to_owned(), Vec::new(), None);
+        if let Some(mut table) = file.table("listen", known("[listen]")) {
+            let expected = "an address and a port are expected, such as \"127.0.0.1:8080\"";
+            listen = table.required_parsed("address", expected, |text| text.parse::<SocketAddr>().ok());
+            let is_region = |text: &str| {
+                let good =
+                    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+                good.then(|| text.to_owned())
+            };
+            if let Some(at) = table.parsed("region", "letters, digits and dashes are expected", is_region) {
+                region = at.value;
+            }
+            for domain in table.texts("domains") {
+                let text = domain.value.to_ascii_lowercase();
+                let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+                if text.is_empty() || !good || text.starts_with('.') || text.ends_with('.') {
+                    table.errors.add(domain.line, "`domains` in [listen]: a host name without a port is expected");
+                }
+                domains.push(text);
+            }
+            let loader = &*self;
+            if let Some(mut table) = table.table("tls", known("[listen] tls")) {
+                for key in ["cert", "key"] {
+                    table.required(key);
+                }
+                let cert = loader.existing(&mut table, "cert");
+                let key = loader.existing(&mut table, "key");
+                let has_client_ca = table.has("client_ca");
+                let client_ca = loader.existing(&mut table, "client_ca");
+                if let (Some(cert), Some(key)) = (cert, key)
+                    && has_client_ca == client_ca.is_some()
+                {
+                    match crate::net::tls::server_config(&cert, &key, client_ca.as_deref()) {
+                        Ok(_) => tls = Some(TlsFiles { cert, key, client_ca }),
+                        Err(error) => table.wrong("cert", error),
+                    }
+                }
+            }
+        }
+        let limits = Self::limits(&mut file, &empty);
+        let (timeouts, upstream_timeouts) = Self::timeouts(&mut file, &empty);
+        let mut admin = None;
+        if let Some(mut table) = file.table("admin", known("[admin]")) {
+            let expected = "an address and a port are expected, such as \"127.0.0.1:9090\"";
+            admin =
+                table.required_parsed("address", expected, |text| text.parse::<SocketAddr>().ok()).map(|at| at.value);
+        }
+        let mut log = (LogLevel::default(), LogFormat::default());
+        if let Some(mut table) = file.table("telemetry", known("[telemetry]")) {
+            let levels = [
+                ("error", LogLevel::Error),
+                ("warn", LogLevel::Warn),
+                ("info", LogLevel::Info),
+                ("debug", LogLevel::Debug),
+            ];
+            log.0 = table.choice("log", &levels).unwrap_or_default();
+            log.1 = table.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]).unwrap_or_default();
+        }
+        let (mut keyring, mut passphrase_file) = (None, None);
+        if let Some(mut table) = file.table("keys", known("[keys]")) {
+            table.only("provider", "keyring");
+            for key in ["file", "passphrase_file"] {
+                table.required(key);
+            }
+            keyring = self.existing(&mut table, "file");
+            passphrase_file = self.existing(&mut table, "passphrase_file");
+            if let Some(path) = &passphrase_file
+                && let Err(error) = profile::read_secret(path)
+            {
+                table.wrong("passphrase_file", error);
+            }
+        }
+        for (line, table) in file.tables("tenant") {
+            let mut table = Table::new(table, line, known("[[tenant]]"), file.errors);
+            let expected = "an id of 1 to 63 lower-case letters, digits and dashes is expected";
+            if let Some(id) = table.required_parsed("id", expected, |text| text.parse::<TenantId>().ok())
+                && self.tenants.insert(id.value.as_str().to_owned(), id.value).is_some()
+            {
+                table.wrong("id", "another tenant has it");
+            }
+        }
+        let upstreams = self.upstreams(&mut file, upstream_timeouts);
+        let buckets = self.buckets(&mut file);
+        let credentials = self.credentials(&mut file, &buckets, limits);
+        overlaps(&buckets, file.errors);
+
+        let settings = Settings {
+            region,
+            domains,
+            limits,
+            timeouts,
+            buckets: buckets.into_iter().map(|at| at.value).collect(),
+            credentials,
+        };
+        Some(Config {
+            path: path.to_owned(),
+            listen: listen?.value,
+            tls,
+            admin,
+            log,
+            keyring: keyring?,
+            passphrase_file: passphrase_file?,
+            upstreams,
+            settings,
+            warnings: std::mem::take(&mut self.warnings),
+        })
+    }
+
+    fn limits(file: &mut Table<'_, '_>, empty: &DeTable<'_>) -> Limits {
+        let mut table = match file.table("limits", known("[limits]")) {
+            Some(table) => table,
+            None => Table::new(empty, 0, known("[limits]"), file.errors),
+        };
+        let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
+        Limits {
+            header: bytes(table.size("header", 64 << 10, (4 << 10, 256 << 10))),
+            metadata: bytes(table.size("metadata", 1344, (0, 1344))),
+            requests: table.number("requests", (1, 1_000_000)).unwrap_or(1024),
+            connections: table.number("connections", (1, 1_000_000)).unwrap_or(4096),
+            memory: bytes(table.size("memory", 256 << 20, (32 << 20, 1 << 40))),
+        }
+    }
+
+    fn timeouts(file: &mut Table<'_, '_>, empty: &DeTable<'_>) -> (Timeouts, UpstreamTimeouts) {
+        let mut table = match file.table("timeouts", known("[timeouts]")) {
+            Some(table) => table,
+            None => Table::new(empty, 0, known("[timeouts]"), file.errors),
+        };
+        let downstream = Timeouts {
+            header: table.time("header", seconds(10)),
+            idle: table.time("idle", seconds(60)),
+            keep_alive: table.time("keep_alive", seconds(75)),
+            drain: table.time("drain", seconds(30)),
+        };
+        let upstream = UpstreamTimeouts {
+            connect: table.time("upstream_connect", seconds(10)),
+            first_byte: table.time("upstream_first_byte", seconds(120)),
+            idle: table.time("upstream_idle", seconds(60)),
+        };
+        (downstream, upstream)
+    }
+
+    fn identity(&self, table: &mut Table<'_, '_>, key: &'static str) -> Option<profile::Profile> {
+        let mut within = table.table(key, known("credentials"))?;
+        let file = within.required("file")?;
+        let name = within.text("profile").map_or_else(|| "default".to_owned(), |at| at.value);
+        match profile::read(&self.path(&file.value), &name) {
+            Ok(profile) => Some(profile),
+            Err(error) => {
+                within.wrong("file", error);
+                None
+            }
+        }
+    }
+
+    fn upstreams(&mut self, file: &mut Table<'_, '_>, timeouts: UpstreamTimeouts) -> Vec<UpstreamSettings> {
+        let mut upstreams = Vec::new();
+        for (line, table) in file.tables("upstream") {
+            let mut table = Table::new(table, line, known("[[upstream]]"), file.errors);
+            let name = table.required("name");
+            if let Some(name) = &name
+                && !self.upstream_names.insert(name.value.clone())
+            {
+                table.wrong("name", "another upstream has it");
+            }
+            let expected = "http:// or https://, a host and perhaps a port are expected, and no path";
+            let endpoint = table.required_parsed("endpoint", expected, endpoint);
+            if let Some(At { line, value }) = &endpoint
+                && value.scheme_str() == Some("http")
+                && !is_loopback(value)
+            {
+                let message = "the upstream is reached without TLS: what is stored is sealed, but who reads and writes \
+                               what can be seen and requests can be replayed";
+                self.warnings.push(ConfigError { line: *line, message: message.to_owned() });
+            }
+            let region = table.text("region").map_or_else(|| "us-east-1".to_owned(), |at| at.value);
+            let profile = table.choice("profile", &Profile::ALL).unwrap_or_default();
+            let choices = [("path", Addressing::Path), ("virtual", Addressing::Virtual)];
+            let addressing = table.choice("addressing", &choices).unwrap_or_default();
+            if !table.has("credentials") {
+                table.required("credentials");
+            }
+            let credentials = self.identity(&mut table, "credentials");
+            let has_ca = table.has("ca");
+            let ca = self.existing(&mut table, "ca");
+            if has_ca
+                && let Some(path) = &ca
+                && let Err(error) = crate::net::tls::client_config(Some(path))
+            {
+                table.wrong("ca", error);
+            }
+            let expected = "http://HOST:PORT is expected";
+            let proxy = table
+                .parsed("proxy", expected, |text| endpoint_of(text).filter(|uri| uri.scheme_str() == Some("http")));
+            let max_requests = table.number("requests", (1, 100_000)).unwrap_or(512);
+            if let (Some(name), Some(endpoint), Some(identity)) = (name, endpoint, credentials) {
+                upstreams.push(UpstreamSettings {
+                    name: name.value,
+                    endpoint: endpoint.value,
+                    region,
+                    profile,
+                    addressing,
+                    credentials: Credentials {
+                        access_key_id: identity.access_key_id,
+                        secret: identity.secret,
+                        session_token: identity.session_token,
+                    },
+                    ca,
+                    proxy: proxy.map(|at| at.value),
+                    timeouts,
+                    max_requests,
+                });
+            }
+        }
+        upstreams
+    }
+
+    fn tenant(&self, table: &mut Table<'_, '_>) -> Option<TenantId> {
+        let text = table.required("tenant")?;
+        let found = self.tenants.get(&text.value).cloned();
+        if found.is_none() {
+            table.wrong("tenant", "there is no [[tenant]] with that id");
+        }
+        found
+    }
+
+    fn buckets(&self, file: &mut Table<'_, '_>) -> Vec<At<BucketRule>> {
+        let (mut buckets, mut names): (Vec<At<BucketRule>>, HashSet<String>) = (Vec::new(), HashSet::new());
+        for (line, table) in file.tables("bucket") {
+            let mut table = Table::new(table, line, known("[[bucket]]"), file.errors);
+            let expected = "a bucket's name is expected; a star may stand at its end";
+            let name = table.required_parsed("name", expected, NamePattern::parse);
+            if let Some(At { value: NamePattern::Exact(exact), .. }) = &name
+                && BucketName::parse(exact).is_err()
+            {
+                table.wrong("name", "it is no valid bucket name");
+            }
+            if let Some(text) = table.text("name")
+                && !names.insert(text.value)
+            {
+                table.wrong("name", "another bucket has it");
+            }
+            let upstream = table.required("upstream");
+            if let Some(upstream) = &upstream
+                && !self.upstream_names.contains(&upstream.value)
+            {
+                table.wrong("upstream", "there is no [[upstream]] with that name");
+            }
+            let has_star = matches!(&name, Some(At { value: NamePattern::Prefix(_), .. }));
+            let template = |table: &mut Table<'_, '_>, key: &'static str, is_valid: fn(&str) -> bool| {
+                let template =
+                    table.required_parsed(key, "a text with at most one star is expected", Template::parse)?.value;
+                if template.has_star() != has_star {
+                    table.wrong(key, "it must have a star if, and only if, `name` has one");
+                    return None;
+                }
+                if !has_star && !is_valid(&template.expand("")) {
+                    table.wrong(key, "it is not valid");
+                    return None;
+                }
+                Some(template)
+            };
+            let upstream_name = template(&mut table, "upstream_name", |text| BucketName::parse(text).is_ok());
+            let id = template(&mut table, "id", |text| text.parse::<BucketId>().is_ok());
+            let tenant = self.tenant(&mut table);
+            let expected = "the name of a keyring entry is expected";
+            let kek = table.required_parsed("kek", expected, |text| text.parse::<EntryName>().ok());
+            for (key, only) in [("mode", "strict"), ("ranges", "streamed"), ("etag", "opaque"), ("anonymous", "none")] {
+                table.only(key, only);
+            }
+            let recovery = table.boolean("recovery", true);
+            let verify_whole = table.size("verify_whole", 1 << 20, (0, 64 << 20));
+            let expected = "the name of a bucket of the same upstream is expected";
+            let state_bucket =
+                table.parsed("state_bucket", expected, |text| BucketName::parse(text).ok().map(|_| text.to_owned()));
+            if let (Some(name), Some(upstream), Some(upstream_name), Some(id), Some(tenant), Some(kek)) =
+                (name, upstream, upstream_name, id, tenant, kek)
+            {
+                let value = BucketRule {
+                    name: name.value,
+                    upstream: upstream.value,
+                    upstream_name,
+                    id,
+                    tenant,
+                    kek: kek.value,
+                    recovery,
+                    verify_whole,
+                    state_bucket: state_bucket.map(|at| at.value),
+                };
+                buckets.push(At { line, value });
+            }
+        }
+        buckets
+    }
+
+    fn credentials(&self, file: &mut Table<'_, '_>, buckets: &[At<BucketRule>], limits: Limits) -> Vec<CredentialRule> {
+        let (mut credentials, mut ids) = (Vec::new(), HashSet::new());
+        for (line, table) in file.tables("credential") {
+            let mut table = Table::new(table, line, known("[[credential]]"), file.errors);
+            let expected = "1 to 128 letters, digits and the like are expected";
+            let mut id = table.parsed("access_key_id", expected, AccessKeyId::parse).map(|at| at.value);
+            let mut secret = None;
+            match (table.text("secret_file"), table.has("credentials")) {
+                (Some(file), false) => {
+                    if !table.has("access_key_id") {
+                        table.required("access_key_id");
+                    }
+                    match profile::read_secret(&self.path(&file.value)) {
+                        Ok(text) => secret = Some(text),
+                        Err(error) => table.wrong("secret_file", error),
+                    }
+                }
+                (None, true) => {
+                    if let Some(identity) = self.identity(&mut table, "credentials") {
+                        id = id.or_else(|| AccessKeyId::parse(&identity.access_key_id));
+                        secret = Some(identity.secret);
+                    }
+                }
+                _ => {
+                    let message = "[[credential]] needs either `secret_file` or `credentials`";
+                    table.errors.add(line, message);
+                }
+            }
+            if let Some(id) = &id
+                && !ids.insert(id.as_str().to_owned())
+            {
+                table.wrong("access_key_id", "another credential has it");
+            }
+            let tenant = self.tenant(&mut table);
+            let mut patterns = Vec::new();
+            if !table.has("buckets") {
+                table.required("buckets");
+            }
+            for text in table.texts("buckets") {
+                let pattern = NamePattern::parse(&text.value);
+                let fits = |rule: &At<BucketRule>| match (&pattern, &rule.value.name) {
+                    (Some(NamePattern::Exact(name)), rule) => rule.matched(name).is_some(),
+                    (Some(NamePattern::Prefix(start)), NamePattern::Exact(name)) => name.starts_with(start.as_str()),
+                    (Some(NamePattern::Prefix(start)), NamePattern::Prefix(other)) => {
+                        start.starts_with(other.as_str()) || other.starts_with(start.as_str())
+                    }
+                    (None, _) => false,
+                };
+                let of_tenant =
+                    |rule: &&At<BucketRule>| tenant.as_ref().is_none_or(|tenant| rule.value.tenant == *tenant);
+                if !buckets.iter().filter(of_tenant).any(fits) {
+                    table.errors.add(text.line, "`buckets` in [[credential]]: no [[bucket]] of its tenant fits");
+                }
+                patterns.extend(pattern);
+            }
+            let choices =
+                [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly), ("write-only", Access::WriteOnly)];
+            let access = table.choice("access", &choices).unwrap_or(Access::ReadWrite);
+            let upstream_credentials = self.identity(&mut table, "upstream_credentials").map(|identity| Credentials {
+                access_key_id: identity.access_key_id,
+                secret: identity.secret,
+                session_token: identity.session_token,
+            });
+            let max_requests = table.number("requests", (1, 1_000_000)).unwrap_or(limits.requests);
+            let requests_per_second = table.number("requests_per_second", (1, 1_000_000));
+            if let (Some(access_key_id), Some(secret), Some(tenant)) = (id, secret, tenant) {
+                credentials.push(CredentialRule {
+                    access_key_id,
+                    secret: Arc::new(secret),
+                    tenant,
+                    buckets: patterns,
+                    access,
+                    upstream_credentials,
+                    max_requests,
+                    requests_per_second,
+                });
+            }
+        }
+        credentials
+    }
+}
+
+fn endpoint_of(text: &str) -> Option<http::Uri> {
+    let uri: http::Uri = text.parse().ok()?;
+    let authority = uri.authority()?;
+    let is_bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/") && !authority.as_str().contains('@');
+    (matches!(uri.scheme_str(), Some("http" | "https")) && is_bare && !authority.host().is_empty()).then_some(uri)
+}
+
+fn endpoint(text: &str) -> Option<http::Uri> {
+    endpoint_of(text)
+}
+
+fn is_loopback(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Two rules that could mean one upstream bucket, or give one id to two: objects of one would be taken for the other's, or a
+/// tenant reach another's. Rules of one tenant may share an upstream bucket only under one id.
+fn overlaps(buckets: &[At<BucketRule>], errors: &mut Errors) {
+    let can_meet = |a: &Template, b: &Template| {
+        let split = |template: &Template| {
+            let text = template.expand("\u{0}");
+            match text.split_once('\u{0}') {
+                Some((start, end)) => (start.to_owned(), Some(end.to_owned())),
+                None => (text, None),
+            }
+        };
+        match (split(a), split(b)) {
+            ((x, None), (y, None)) => x == y,
+            ((x, None), (start, Some(end))) | ((start, Some(end)), (x, None)) => {
+                x.len() > start.len() + end.len() && x.starts_with(&start) && x.ends_with(&end)
+            }
+            ((s, Some(e)), (t, Some(f))) => {
+                (s.starts_with(&t) || t.starts_with(&s)) && (e.ends_with(&f) || f.ends_with(&e))
+            }
+        }
+    };
+    for (index, later) in buckets.iter().enumerate() {
+        for earlier in buckets.iter().take(index) {
+            let (a, b) = (&earlier.value, &later.value);
+            let shares_bucket = a.upstream == b.upstream && can_meet(&a.upstream_name, &b.upstream_name);
+            let is_other_tenant = a.tenant != b.tenant;
+            if shares_bucket && (is_other_tenant || a.id != b.id) {
+                let what = if is_other_tenant { "tenants" } else { "ids" };
+                errors.add(
+                    later.line,
+                    format!(
+                        "this [[bucket]] and that of line {} could mean one upstream bucket under two {what}",
+                        earlier.line
+                    ),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GOOD: &str = r#"
+[listen]
+address = "127.0.0.1:0"
+
+[[upstream]]
+name = "main"
+endpoint = "https://store.example"
+credentials = { file = "credentials", profile = "provider" }
+
+[keys]
+provider = "keyring"
+file = "keyring"
+passphrase_file = "passphrase"
+
+[[tenant]]
+id = "main"
+
+[[bucket]]
+name = "data"
+upstream = "main"
+upstream_name = "data-sealed"
+id = "data"
+tenant = "main"
+kek = "default"
+
+[[credential]]
+access_key_id = "AKAPP"
+secret_file = "secret"
+tenant = "main"
+buckets = ["data"]
+"#;
+
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A folder with the files that the examples name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    private(&folder.path().join("keyring"), "not read here");
+    private(&folder.path().join("passphrase"), "a passphrase\n");
+    private(&folder.path().join("secret"), "very secret\n");
+    private(&folder.path().join("application.secret"), "very secret\n");
+    let profiles = "[sealgate]\naws_access_key_id = AKAPP2\naws_secret_access_key = x\n\
+                    [provider]\naws_access_key_id=AKUP\naws_secret_access_key = upstream secret\naws_session_token=t\n";
+    private(&folder.path().join("credentials"), profiles);
+    folder
+}
+
+fn load(text: &str) -> Result<Config, Vec<ConfigError>> {
+    let folder = folder();
+    let path = folder.path().join("gateway.toml");
+    fs::write(&path, text).unwrap();
+    Config::load(&path).map_err(|errors| errors.errors)
+}
+
+fn errors(text: &str) -> Vec<(usize, String)> {
+    load(text).err().expect("mistakes").into_iter().map(|error| (error.line, error.message)).collect()
+}
+
+#[test]
+fn a_good_file_is_settings() {
+    let config = load(GOOD).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(config.settings.region, "us-east-1");
+    assert_eq!(config.upstreams[0].credentials.access_key_id, "AKUP");
+    assert!(config.upstreams[0].credentials.session_token.is_some());
+    assert_eq!(config.settings.credentials[0].secret.expose_secret(), "very secret");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn all_mistakes_are_named_at_once_with_their_lines() {
+    let text = GOOD
+        .replace("address = \"127.0.0.1:0\"", "adress = \"127.0.0.1:0\"")
+        .replace("upstream = \"main\"\nupstream_name", "upstream = \"mian\"\nupstream_name")
+        .replace("secret_file = \"secret\"", "secret_file = \"nowhere\"");
+    let found = errors(&text);
+    let lines: Vec<usize> = found.iter().map(|(line, _)| *line).collect();
+    assert!(found.iter().any(|(line, m)| *line == 3 && m.contains("unknown key `adress`") && m.contains("`address`")));
+    assert!(found.iter().any(|(line, m)| *line == 20 && m.contains("no [[upstream]]")), "{found:?}");
+    assert!(found.iter().any(|(line, m)| *line == 28 && m.contains("secret_file")), "{found:?}");
+    assert!(lines.is_sorted());
+}
+
+#[test]
+fn what_is_not_built_is_an_unknown_key_or_value() {
+    for (from, to) in [
+        ("kek = \"default\"", "kek = \"default\"\nmode = \"migrate\""),
+        ("kek = \"default\"", "kek = \"default\"\netag = \"md5\""),
+        ("kek = \"default\"", "kek = \"default\"\nreplica_of = \"x\""),
+        ("[[tenant]]", "[audit]\nx = 1\n[[tenant]]"),
+        ("[[tenant]]", "[residency]\n[[tenant]]"),
+        ("provider = \"keyring\"", "provider = \"pkcs11\""),
+        ("provider = \"keyring\"", "provider = \"keyring\"\nlease = \"5m\""),
+    ] {
+        assert_eq!(errors(&GOOD.replacen(from, to, 1)).len(), 1, "{to}");
+    }
+}
+
+#[test]
+fn references_and_names_are_checked() {
+    for (from, to, word) in [
+        ("buckets = [\"data\"]", "buckets = [\"other\"]", "no [[bucket]]"),
+        ("tenant = \"main\"\nbuckets", "tenant = \"other\"\nbuckets", "no [[tenant]]"),
+        ("name = \"data\"", "name = \"da*ta\"", "star"),
+        ("name = \"data\"", "name = \"data-*\"", "star"),
+        ("upstream_name = \"data-sealed\"", "upstream_name = \"UPPER\"", "not valid"),
+        ("https://store.example", "https://user@store.example/path", "no path"),
+        ("https://store.example", "ftp://store.example", "http"),
+        ("\"127.0.0.1:0\"", "\"nowhere\"", "address"),
+        ("\"127.0.0.1:0\"", "17", "quotes"),
+        ("[[tenant]]", "[limits]\nmemory = \"1 MiB\"\n[[tenant]]", "size"),
+        ("[[tenant]]", "[timeouts]\nidle = 5\n[[tenant]]", "time"),
+        ("profile = \"provider\"", "profile = \"nobody\"", "aws_access_key_id"),
+    ] {
+        let found = errors(&GOOD.replacen(from, to, 1));
+        assert!(found.iter().any(|(_, message)| message.contains(word)), "{to}: {found:?}");
+    }
+    assert!(load(&GOOD.replace("https://store.example", "http://store.example")).unwrap().warnings.len() == 1);
+    assert!(load(&GOOD.replace("https://store.example", "http://127.0.0.1:9")).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused() {
+    let folder = folder();
+    let path = folder.path().join("gateway.toml");
+    fs::write(&path, GOOD).unwrap();
+    fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o644)).unwrap();
+    let found = Config::load(&path).err().unwrap();
+    assert!(found.to_string().contains("secret_file") && !found.to_string().contains("very secret"), "{found}");
+}
+
+#[test]
+fn two_tenants_never_share_an_upstream_bucket() {
+    let second = "\n[[tenant]]\nid = \"b\"\n[[bucket]]\nname = \"x-*\"\nupstream = \"main\"\nupstream_name = \"data-*\"\nid = \"x-*\"\ntenant = \"b\"\nkek = \"k\"\n";
+    let found = errors(&format!("{GOOD}{second}"));
+    assert!(found.iter().any(|(line, m)| *line == 34 && m.contains("two tenants")), "{found:?}");
+    let apart = second.replace("data-*", "apart-*");
+    assert!(load(&format!("{GOOD}{apart}")).is_ok());
+}
+
+#[test]
+fn the_shipped_files_load() {
+    for name in ["gateway.toml", "minimal.toml", "sidecar.toml"] {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(name);
+        let text = fs::read_to_string(shipped).unwrap();
+        load(&text).unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+    }
+}
+
+#[test]
+fn every_key_is_in_the_shipped_file_and_in_the_manual() {
+    let shipped = include_str!("../../config/gateway.toml");
+    let manual = include_str!("../manual/configuration.md");
+    for (table, keys) in KEYS {
+        for key in *keys {
+            assert!(manual.contains(&format!("`{key}`")), "{key} of {table} is not in the manual");
+            let is_there = shipped.contains(&format!("{key} ="))
+                || shipped.contains(&format!("[{key}]"))
+                || shipped.contains(&format!("[[{key}]]"))
+                || shipped.contains(&format!(".{key}]"));
+            assert!(is_there, "{key} of {table} is not in config/gateway.toml");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever stands in the file, loading it ends with settings or with mistakes that have lines, and shows no secret.
+    #[test]
+    fn a_damaged_file_is_mistakes(at in 0usize..700, cut in 0usize..40, with in "[\\[\\]=\"a-z0-9* \n]{0,12}") {
+        let mut text = GOOD.to_owned();
+        let (at, end) = (at.min(text.len()), (at + cut).min(text.len()));
+        text.replace_range(at..end, &with);
+        if let Err(found) = load(&text) {
+            prop_assert!(!found.is_empty());
+            for error in found {
+                prop_assert!(!error.message.contains("secret\n") && !error.message.contains("upstream secret"));
+                prop_assert!(error.line <= text.lines().count() + 1);
+            }
+        }
+    }
+}
