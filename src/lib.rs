@@ -21,6 +21,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+#[cfg(feature = "embedded")]
+pub mod demo;
 pub mod digest;
 #[cfg(feature = "embedded")]
 pub mod embedded;

@@ -16,7 +16,8 @@ const LEVELS: &[&[&str]] = &[
     &["admin"],
     &["config"],
     &["app"],
-    &["embedded", "demo"],
+    &["embedded"],
+    &["demo"],
     &["cli"],
     &["main"],
 ];

@@ -1,6 +1,8 @@
 //! The command line: one file per command, no prints but through [`Environment`], no exits but through [`Failure`].
 
 mod custody;
+#[cfg(feature = "embedded")]
+mod demo;
 mod descriptor;
 pub mod environment;
 pub mod failure;
@@ -34,6 +36,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// A gateway, a keyring and a store in one process, to look at both sides
+    #[cfg(feature = "embedded")]
+    Demo(demo::Args),
     /// Serve applications: the gateway
     Serve(serve::Args),
     /// Make a keyring, its recovery kit and a starting configuration
@@ -60,6 +65,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         Err(error) => return answer_usage(&error, env),
     };
     let done = match cli.command {
+        #[cfg(feature = "embedded")]
+        Command::Demo(args) => demo::run(&args, env),
         Command::Serve(args) => serve::run(&args, env),
         Command::Init(args) => init::run(&args, env),
         Command::Keys(command) => keys::run(command, env),
