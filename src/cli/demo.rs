@@ -72,7 +72,7 @@ async fn show(demo: &mut Demo, once: bool, env: &mut Environment<'_>) -> Result<
          \n  aws --profile sealgate --endpoint-url http://{gateway} s3 ls s3://{BUCKET} --recursive\
          \n  aws --profile sealgate --endpoint-url http://{gateway} s3 cp README.md s3://{BUCKET}/\
          \n  aws --profile provider --endpoint-url http://{store} s3 cp 's3://{BUCKET}/{KEY}' - | xxd | head\n\
-         \n  curl --aws-sigv4 aws:amz:us-east-1:s3 --user \"$(awk -F' = ' '/access_key_id/{{i=$2}} /secret/{{print i\":\"$2; exit}}' {dir}/credentials)\" \
+         \n  curl --aws-sigv4 aws:amz:us-east-1:s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' --user \"$(awk -F' = ' '/access_key_id/{{i=$2}} /secret/{{print i\":\"$2; exit}}' {dir}/credentials)\" \
          'http://{gateway}/{BUCKET}?list-type=2'\n\
          \n  rclone --s3-provider Other --s3-env-auth --s3-profile sealgate --s3-endpoint http://{gateway} lsl :s3:{BUCKET}\n\
          \nServing until Ctrl-C."

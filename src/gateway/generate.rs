@@ -95,6 +95,47 @@ where
     Generated { slot, future: Some(Box::pin(future)), failure, left: len }.boxed_unsync()
 }
 
+/// A body whose first piece was made already.
+struct Begun {
+    first: Option<Bytes>,
+    rest: Body,
+}
+
+impl HttpBody for Begun {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().map_or(0, Bytes::len) as u64;
+        self.rest
+            .size_hint()
+            .exact()
+            .map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest.saturating_add(first)))
+    }
+}
+
+/// Makes the first piece of a body, so that what fails at once is answered with a status and not with a cut.
+pub(super) async fn begun(mut body: Body) -> Result<Body, BodyError> {
+    match body.frame().await {
+        None => Ok(body),
+        Some(frame) => {
+            let first = frame?.into_data().ok();
+            Ok(Begun { first, rest: body }.boxed_unsync())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

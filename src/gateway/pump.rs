@@ -257,7 +257,10 @@ pub(super) fn open(reader: BodyReader, stored: Stored, len: u64, failure: Failur
     generate(len, failure, move |out| open_into(reader, stored, out))
 }
 
+/// The last plaintext that there is goes on only once all that is read is verified: with it the receiver has as many bytes as
+/// were announced, and takes the object for whole. It is the last chunk, or, where that is empty, the one before it.
 async fn open_into(mut reader: BodyReader, mut stored: Stored, out: Yielder) -> Result<(), Failure> {
+    let mut held_back = Bytes::new();
     while let Some(want) = reader.wants() {
         let mut piece = stored.piece(want).await?;
         let (from, len) = match reader.accept(&mut piece)? {
@@ -277,14 +280,19 @@ async fn open_into(mut reader: BodyReader, mut stored: Stored, out: Yielder) -> 
                 let text = held.release(&verified);
                 let (from, len) = (text.as_ptr().addr(), text.len());
                 stored.finish().await;
+                out.send(held_back).await;
                 out.send(slice(piece, from, len)?).await;
                 return Ok(());
             }
         };
-        out.send(slice(piece, from, len)?).await;
+        let text = slice(piece, from, len)?;
+        if !text.is_empty() {
+            out.send(std::mem::replace(&mut held_back, text)).await;
+        }
     }
     reader.finish()?;
     stored.finish().await;
+    out.send(held_back).await;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 
 use super::error::Failure;
 use super::etag;
+use super::generate::begun;
 use super::headers::{envelope_text, insert_checksum, object_headers, passed_back, upstream_etag};
 use super::policy::Right;
 use super::pump;
@@ -264,8 +265,9 @@ impl Call<'_> {
             None => Stored::unread(source, total, until),
         };
         let opened = pump::open(reader, stored, len, failure.clone());
+        let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
         if len > limit {
-            return Ok(opened);
+            return begun(opened).await.map_err(|_| reason());
         }
         let limit = usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory"))?;
         let lease = self.core.reserve(limit).await?;
@@ -273,7 +275,7 @@ impl Call<'_> {
         drop(lease);
         match collected {
             Ok(bytes) => Ok(body::full(bytes)),
-            Err(_) => Err(failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"))),
+            Err(_) => Err(reason()),
         }
     }
 }
