@@ -29,6 +29,7 @@ pub mod embedded;
 pub mod format;
 pub mod gateway;
 pub mod ingress;
+pub mod jobs;
 pub mod keys;
 pub mod manual;
 pub mod net;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use super::serve::random;
-use super::{Environment, Failure};
+use super::{Environment, Failure, hexdump};
 use crate::app;
-use crate::demo::{BUCKET, Demo, DemoError, KEY, Views, hexdump};
+use crate::demo::{BUCKET, Demo, DemoError, KEY, Views};
 use crate::telemetry::{self, LogFormat, LogLevel};
 
 #[derive(clap::Args)]

@@ -1,11 +1,13 @@
 //! The command line: one file per command, no prints but through [`Environment`], no exits but through [`Failure`].
 
+mod check;
 mod custody;
 #[cfg(feature = "embedded")]
 mod demo;
 mod descriptor;
 pub mod environment;
 pub mod failure;
+mod gc;
 mod init;
 mod inspect;
 pub mod keyring_args;
@@ -17,6 +19,7 @@ mod recovery;
 mod seal;
 mod serve;
 mod terminal;
+mod view;
 
 use std::ffi::OsString;
 
@@ -25,6 +28,7 @@ use clap::{Parser, Subcommand};
 
 pub use environment::{Environment, Prompt, Terminals};
 pub use failure::{Exit, Failure};
+use view::hexdump;
 
 /// Client-side encryption gateway for object storage with customer-held keys
 #[derive(Parser)]
@@ -41,6 +45,10 @@ enum Command {
     Demo(demo::Args),
     /// Serve applications: the gateway
     Serve(serve::Args),
+    /// Validate a configuration, and try it out
+    Check(check::Args),
+    /// Remove what crashed uploads left in a bucket
+    Gc(gc::Args),
     /// Make a keyring, its recovery kit and a starting configuration
     Init(init::Args),
     /// List, create, rotate, suspend, destroy and move keys
@@ -68,6 +76,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         #[cfg(feature = "embedded")]
         Command::Demo(args) => demo::run(&args, env),
         Command::Serve(args) => serve::run(&args, env),
+        Command::Check(args) => check::run(&args, env),
+        Command::Gc(args) => gc::run(&args, env),
         Command::Init(args) => init::run(&args, env),
         Command::Keys(command) => keys::run(command, env),
         Command::Recovery(command) => recovery::run(&command, env),

@@ -69,3 +69,13 @@ impl Drop for Meter<'_> {
         }
     }
 }
+
+/// A bar that counts, on a terminal; nothing elsewhere.
+pub(super) fn counter(env: &Environment<'_>, total: usize) -> ProgressBar {
+    if !env.terminals.stderr {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total as u64).with_style(style("{bar:30} {pos}/{len} {eta}"));
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    bar
+}

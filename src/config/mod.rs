@@ -16,7 +16,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use reader::{At, Errors, Table};
-pub use reader::{ConfigError, ConfigErrors};
+pub use reader::{ConfigError, ConfigErrors, parse_time};
 
 use crate::gateway::settings::{Access, BucketRule, CredentialRule, Limits, NamePattern, Settings, Template, Timeouts};
 use crate::keys::EntryName;

@@ -337,8 +337,9 @@ pub(super) fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// `500ms`, `30s`, `5m`, `1h`.
-pub(super) fn parse_time(text: &str) -> Option<Duration> {
+/// `500ms`, `30s`, `5m`, `1h`, `7d`.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
     let number = number.parse::<u64>().ok()?;
@@ -347,6 +348,7 @@ pub(super) fn parse_time(text: &str) -> Option<Duration> {
         "s" => Duration::from_secs(number),
         "m" => Duration::from_secs(number.checked_mul(60)?),
         "h" => Duration::from_secs(number.checked_mul(3600)?),
+        "d" => Duration::from_secs(number.checked_mul(86_400)?),
         _ => return None,
     })
 }
@@ -365,7 +367,7 @@ mod tests {
         }
         assert_eq!(parse_time("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_time("2 h"), Some(Duration::from_hours(2)));
-        for bad in ["", "s", "30", "1d", "-1s"] {
+        for bad in ["", "s", "30", "1w", "-1s"] {
             assert_eq!(parse_time(bad), None, "{bad}");
         }
     }

@@ -8,7 +8,6 @@
 //! ```
 
 mod leak;
-mod view;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -41,7 +40,6 @@ use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings}
 use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 
 pub use leak::{Leak, find_leak};
-pub use view::hexdump;
 
 const REGION: &str = "us-east-1";
 /// The bucket of the sample.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// The first `limit` bytes, sixteen in a line: offset, hexadecimal, and what is printable.
 #[must_use]
-pub fn hexdump(bytes: &[u8], limit: usize) -> String {
+pub(super) fn hexdump(bytes: &[u8], limit: usize) -> String {
     let mut out = String::new();
     for (index, line) in bytes.chunks(16).take(limit.div_ceil(16)).enumerate() {
         let mut hex = String::new();

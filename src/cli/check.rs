@@ -1,0 +1,369 @@
+//! `sealgate check`: every mistake of a configuration at once; with `--online` the doctor, who tries everything out.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::serve::random;
+use super::{Environment, Failure};
+use crate::app::{self, ReloadableKeyring};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::crypto::wrap::DataKey;
+use crate::digest::hex;
+use crate::format::context::Context;
+use crate::format::envelope::Unverified;
+use crate::gateway::settings::{Access, BucketNames, BucketRule, CredentialRule, NamePattern};
+use crate::object::{Address, ObjectKey};
+use crate::s3::target::BucketName;
+use crate::secret::Secret;
+use crate::sigv4::AccessKeyId;
+use crate::sigv4::uri::Query;
+use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
+use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Reach every store, probe what it can do, and prove the encryption with a canary
+    #[arg(long)]
+    online: bool,
+    /// A bucket to try that only a pattern of the configuration names
+    #[arg(long, value_name = "NAME", requires = "online")]
+    bucket: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure> {
+    let config = Config::load(&args.config).map_err(Failure::usage)?;
+    for warning in &config.warnings {
+        let path = config.path.display();
+        env.note(format_args!("{path}:{}: warning: {}", warning.line, warning.message));
+    }
+    let keyring = ReloadableKeyring::open(config.keyring.clone(), config.passphrase_file.clone());
+    let keyring = keyring.map_err(Failure::usage)?.current();
+    for rule in &config.settings.buckets {
+        let entry = keyring.entry(&rule.kek).filter(|entry| entry.tenant == rule.tenant);
+        let entry = entry.ok_or_else(|| {
+            Failure::usage(format_args!("the keyring has no entry `{}` of tenant `{}`", rule.kek, rule.tenant.as_str()))
+        })?;
+        if entry.sealing_version().is_none() {
+            return Err(Failure::usage(format_args!("the key `{}` has no active version", rule.kek)));
+        }
+    }
+    let settings = &config.settings;
+    env.say(format_args!(
+        "{}: {} upstreams, {} buckets, {} credentials, {} keys; would listen on {}{}",
+        config.path.display(),
+        config.upstreams.len(),
+        settings.buckets.len(),
+        settings.credentials.len(),
+        keyring.entries().len(),
+        config.listen,
+        if config.tls.is_some() { " with TLS" } else { "" }
+    ))?;
+    if !args.online {
+        return Ok(());
+    }
+    let runtime = app::runtime().map_err(Failure::failed)?;
+    let result = runtime.block_on(online(config, args, env));
+    runtime.shutdown_background();
+    result
+}
+
+/// Where a bucket that is tried lies.
+struct Tried {
+    shown: BucketName,
+    names: BucketNames,
+    upstream: String,
+    profile: Profile,
+    tenant: crate::object::TenantId,
+}
+
+fn tried(config: &Config, extra: &[String]) -> Result<Vec<Tried>, Failure> {
+    let exact = config.settings.buckets.iter().filter_map(|rule| match &rule.name {
+        NamePattern::Exact(name) => Some(name.clone()),
+        NamePattern::Prefix(_) => None,
+    });
+    let mut all = Vec::new();
+    for name in exact.chain(extra.iter().cloned()) {
+        let shown =
+            BucketName::parse(&name).map_err(|error| Failure::usage(format_args!("{name}: {}", error.message())))?;
+        let weight = |rule: &&BucketRule| match &rule.name {
+            NamePattern::Exact(_) => usize::MAX,
+            NamePattern::Prefix(start) => start.len(),
+        };
+        let fits = config.settings.buckets.iter().filter(|rule| rule.name.matched(&name).is_some());
+        let rule = fits.max_by_key(weight).ok_or_else(|| Failure::usage(format_args!("no [[bucket]] fits {name}")))?;
+        let names = rule.names(&shown).ok().flatten();
+        let names = names.ok_or_else(|| Failure::usage(format_args!("{name} gives no valid upstream name or id")))?;
+        let profile = config.upstreams.iter().find(|upstream| upstream.name == rule.upstream);
+        let profile = profile.map_or(Profile::Generic, |upstream| upstream.profile);
+        let (upstream, tenant) = (rule.upstream.clone(), rule.tenant.clone());
+        all.push(Tried { shown, names, upstream, profile, tenant });
+    }
+    Ok(all)
+}
+
+fn copy_of(settings: &UpstreamSettings) -> UpstreamSettings {
+    let text = |secret: &Secret<str>| Secret::from_text(&zeroize::Zeroizing::new(secret.expose_secret().to_owned()));
+    UpstreamSettings {
+        name: settings.name.clone(),
+        endpoint: settings.endpoint.clone(),
+        region: settings.region.clone(),
+        profile: settings.profile,
+        addressing: settings.addressing,
+        credentials: Credentials {
+            access_key_id: settings.credentials.access_key_id.clone(),
+            secret: text(&settings.credentials.secret),
+            session_token: settings.credentials.session_token.as_ref().map(text),
+        },
+        ca: settings.ca.clone(),
+        proxy: settings.proxy.clone(),
+        timeouts: settings.timeouts,
+        max_requests: settings.max_requests,
+    }
+}
+
+async fn send(
+    client: &Upstream,
+    method: Method,
+    (bucket, key): (&str, Option<&str>),
+    headers: &[(&'static str, &str)],
+    body: Option<&'static [u8]>,
+) -> Result<Answer, StoreError> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| StoreError::Request)?);
+    }
+    let request = StoreRequest {
+        method,
+        bucket: Some(bucket),
+        key: key.map(str::as_bytes),
+        query: Query::default(),
+        headers: map,
+        body: body.map_or(Payload::Empty, |body| Payload::Bytes(Bytes::from_static(body))),
+        identity: None,
+        trace: None,
+    };
+    client.send(request).await
+}
+
+/// Whether the store refused with 412 what it had to; what it did not refuse, it ignored.
+fn honoured(result: &Result<Answer, StoreError>) -> Result<bool, String> {
+    match result {
+        Ok(_) => Ok(false),
+        Err(error) if matches!(error.status(), Some(409 | 412)) => Ok(true),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> Result<(), Failure> {
+    let buckets = tried(&config, &args.bucket)?;
+    if buckets.is_empty() {
+        return Err(Failure::usage("the configuration has only patterns: name a bucket to try with --bucket"));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random = random(env)?;
+    let stores: Vec<UpstreamSettings> = config.upstreams.iter().map(copy_of).collect();
+    let mut clients = std::collections::HashMap::new();
+    for settings in stores {
+        let name = settings.name.clone();
+        clients.insert(name, Upstream::new(settings, Arc::clone(&clock)).map_err(Failure::failed)?);
+    }
+    // the real pipeline, in this process, for a caller that exists only here
+    let drawn: [u8; 32] = random.draw_public(clock.now(), b"check").map_err(Failure::failed)?;
+    let secret = zeroize::Zeroizing::new(hex(&drawn));
+    for tenant in buckets.iter().map(|tried| &tried.tenant).collect::<std::collections::BTreeSet<_>>() {
+        config.settings.credentials.push(CredentialRule {
+            access_key_id: caller(tenant.as_str())?,
+            secret: Arc::new(Secret::from_text(&secret)),
+            tenant: tenant.clone(),
+            buckets: vec![NamePattern::Prefix(String::new())],
+            access: Access::ReadWrite,
+            upstream_credentials: None,
+            max_requests: 8,
+            requests_per_second: None,
+        });
+    }
+    config.listen = ([127, 0, 0, 1], 0).into();
+    (config.tls, config.admin) = (None, None);
+    let region = config.settings.region.clone();
+    let mut running = app::start(config, Arc::clone(&clock), Arc::clone(&random)).await.map_err(Failure::failed)?;
+    let mut bad = 0;
+    for tried in &buckets {
+        let client = clients.get(&tried.upstream).ok_or_else(|| Failure::usage("an upstream is not configured"))?;
+        let shown = tried.shown.as_str();
+        env.say(format_args!("\n── {shown} at upstream {} as {}", tried.upstream, tried.names.upstream_name))?;
+        let application = application(running.address, &region, tried, &secret, &clock)?;
+        let tag: [u8; 8] = random.draw_public(clock.now(), b"check").map_err(Failure::failed)?;
+        for result in [
+            probe(client, tried, &hex(&tag), env).await,
+            canary(&application, client, tried, &hex(&tag), &random, env).await,
+        ] {
+            if let Err(what) = result {
+                bad += 1;
+                env.say(format_args!("FAILED: {what}"))?;
+            }
+        }
+    }
+    running.stop();
+    running.ended().await;
+    if bad > 0 {
+        Err(Failure::failed(format_args!("{bad} checks failed")))
+    } else {
+        env.say(format_args!("\nall is well"))
+    }
+}
+
+fn caller(tenant: &str) -> Result<AccessKeyId, Failure> {
+    AccessKeyId::parse(&format!("SEALGATECHECK-{tenant}"))
+        .ok_or_else(|| Failure::failed("no id for the check's caller"))
+}
+
+fn application(
+    address: std::net::SocketAddr,
+    region: &str,
+    tried: &Tried,
+    secret: &zeroize::Zeroizing<String>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Upstream, Failure> {
+    use std::time::Duration;
+    let settings = UpstreamSettings {
+        name: "check".to_owned(),
+        endpoint: format!("http://{address}").parse().map_err(Failure::failed)?,
+        region: region.to_owned(),
+        profile: Profile::Generic,
+        addressing: Addressing::Path,
+        credentials: Credentials {
+            access_key_id: caller(tried.tenant.as_str())?.as_str().to_owned(),
+            secret: Secret::from_text(secret),
+            session_token: None,
+        },
+        ca: None,
+        proxy: None,
+        timeouts: UpstreamTimeouts {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(300),
+            idle: Duration::from_secs(120),
+        },
+        max_requests: 8,
+    };
+    Upstream::new(settings, Arc::clone(clock)).map_err(Failure::failed)
+}
+
+/// What the store can do, tried under the reserved prefix. An error is what makes the configuration wrong.
+async fn probe(client: &Upstream, tried: &Tried, tag: &str, env: &mut Environment<'_>) -> Result<(), String> {
+    let bucket = tried.names.upstream_name.as_str();
+    let told = |error: StoreError| error.to_string();
+    let mut say =
+        |what: &str, how: &dyn Display| env.say(format_args!("{what}: {how}")).map_err(|f| f.message().to_owned());
+    send(client, Method::HEAD, (bucket, None), &[], None)
+        .await
+        .map_err(|error| format!("the bucket cannot be reached: {error}"))?;
+    say("reached, and the signature is accepted", &"yes")?;
+    let key = format!(".sealgate/check/{tag}");
+    let at = (bucket, Some(key.as_str()));
+    send(client, Method::PUT, at, &[], Some(b"probe")).await.map_err(told)?;
+    let found = async {
+        let again = send(client, Method::PUT, at, &[("if-none-match", "*")], Some(b"other")).await;
+        let writes = honoured(&again);
+        let read = send(client, Method::GET, at, &[("if-match", "\"00000000000000000000000000000000\"")], None).await;
+        let reads = honoured(&read);
+        let source = format!("/{bucket}/{key}");
+        let copy = [
+            ("x-amz-copy-source", source.as_str()),
+            ("x-amz-copy-source-if-match", "\"00000000000000000000000000000000\""),
+            ("x-amz-metadata-directive", "REPLACE"),
+        ];
+        let copied = send(client, Method::PUT, at, &copy, Some(b"")).await;
+        (writes, reads, honoured(&copied))
+    };
+    let (writes, reads, copies) = found.await;
+    let removed = send(client, Method::DELETE, at, &[], None).await;
+    let word = |result: &Result<bool, String>| match result {
+        Ok(true) => "honoured".to_owned(),
+        Ok(false) => "ignored".to_owned(),
+        Err(error) => format!("refused ({error})"),
+    };
+    say("If-None-Match on writes", &word(&writes))?;
+    say("If-Match on reads", &word(&reads))?;
+    say("x-amz-copy-source-if-match", &word(&copies))?;
+    removed.map_err(told)?;
+    if reads != Ok(true) {
+        return Err(
+            "the store does not honour If-Match on reads: an object that changes within a read would be refused"
+                .to_owned(),
+        );
+    }
+    if tried.profile.honours_copy_source_if_match() && copies != Ok(true) {
+        return Err(
+            "the profile says that x-amz-copy-source-if-match is honoured, and it is not: a copy could destroy an \
+                    object; use profile = \"generic\""
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+const CANARY: &[u8] = b"This canary was sealed by sealgate check. Whoever keeps it cannot read this sentence.";
+
+/// Writes an object through the gateway, shows what the provider holds, and that only the right key opens it.
+async fn canary(
+    application: &Upstream,
+    store: &Upstream,
+    tried: &Tried,
+    tag: &str,
+    random: &crate::crypto::random::RandomSource,
+    env: &mut Environment<'_>,
+) -> Result<(), String> {
+    let told = |error: StoreError| error.to_string();
+    let name = format!("sealgate-check-{tag}");
+    let at = (tried.shown.as_str(), Some(name.as_str()));
+    let headers = [("content-type", "text/x-canary"), ("x-amz-meta-canary", "yellow-feathers")];
+    send(application, Method::PUT, at, &headers, Some(CANARY)).await.map_err(told)?;
+    let seen = async {
+        let read = send(application, Method::GET, at, &[], None).await.map_err(told)?;
+        let same = read.headers.get("x-amz-meta-canary").is_some_and(|value| value == "yellow-feathers");
+        let text = read.bytes(1 << 20).await.map_err(told)?;
+        if text != CANARY || !same {
+            return Err("the canary that came back is not the one that was written".to_owned());
+        }
+        let raw = send(store, Method::GET, (&tried.names.upstream_name, Some(&name)), &[], None).await.map_err(told)?;
+        let headers = raw.headers.clone();
+        Ok((headers, raw.bytes(1 << 20).await.map_err(told)?))
+    };
+    let seen = seen.await;
+    let removed = send(application, Method::DELETE, at, &[], None).await;
+    let (headers, body) = seen?;
+    let said = |failure: Failure| failure.message().to_owned();
+    env.say(format_args!("the provider's copy of the canary ({} bytes of plaintext):", CANARY.len())).map_err(said)?;
+    for (header, value) in &headers {
+        if header.as_str().starts_with("x-amz-meta-") || header == http::header::CONTENT_TYPE {
+            env.say(format_args!("  {header}: {}", String::from_utf8_lossy(value.as_bytes()))).map_err(said)?;
+        }
+    }
+    for line in super::hexdump(&body, 96).lines() {
+        env.say(format_args!("  {line}")).map_err(said)?;
+    }
+    let shown = [body.as_ref(), format!("{headers:?}").as_bytes()].concat();
+    if CANARY.windows(8).chain(b"yellow-feathers".windows(8)).any(|run| shown.windows(8).any(|window| window == run)) {
+        return Err("the provider's copy holds a run of the plaintext".to_owned());
+    }
+    let envelope = headers.get("x-amz-meta-sealgate").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = ObjectKey::new(name.as_bytes()).map_err(|error| error.to_string())?;
+    let address = Address { tenant: tried.tenant.clone(), bucket: tried.names.id.clone(), key };
+    let unverified = Unverified::parse_text(envelope).map_err(|error| error.to_string())?;
+    let wrong = random.draw(SystemClock.now(), b"wrong key").map_err(|error| error.to_string())?;
+    match unverified.verify_object(DataKey::new(wrong), &Context::object(&address)) {
+        Ok(_) => return Err("another key opens the canary".to_owned()),
+        Err(error) => env.say(format_args!("with another key: {error}")).map_err(said)?,
+    }
+    env.say(format_args!("with the customer's key: opened, byte for byte")).map_err(said)?;
+    removed.map_err(told)?;
+    env.say(format_args!("the canary is deleted")).map_err(said)
+}

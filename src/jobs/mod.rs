@@ -1,0 +1,3 @@
+//! Long work over a bucket.
+
+pub mod gc;
