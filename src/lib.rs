@@ -11,7 +11,8 @@
         clippy::indexing_slicing,
         clippy::cast_possible_truncation,
         clippy::print_stderr,
-        clippy::too_many_lines
+        clippy::too_many_lines,
+        clippy::type_complexity
     )
 )]
 

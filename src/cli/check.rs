@@ -248,8 +248,8 @@ fn application(
         proxy: None,
         timeouts: UpstreamTimeouts {
             connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(300),
-            idle: Duration::from_secs(120),
+            first_byte: Duration::from_mins(5),
+            idle: Duration::from_mins(2),
         },
         max_requests: 8,
     };
@@ -310,7 +310,7 @@ async fn probe(client: &Upstream, tried: &Tried, tag: &str, env: &mut Environmen
     Ok(())
 }
 
-const CANARY: &[u8] = b"This canary was sealed by sealgate check. Whoever keeps it cannot read this sentence.";
+const CANARY: &[u8] = b"A canary sings in the customer's own cage; whoever keeps the cage hears nothing of it.";
 
 /// Writes an object through the gateway, shows what the provider holds, and that only the right key opens it.
 async fn canary(

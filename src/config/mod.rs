@@ -192,6 +192,7 @@ impl Loader<'_> {
         None
     }
 
+    #[expect(clippy::too_many_lines, reason = "one table after the other, as the file has them")]
     fn load(&mut self, path: &Path, errors: &mut Errors) -> Option<Config> {
         let root = self.root;
         let mut file = Table::new(root, 0, known("the file"), errors);

@@ -81,7 +81,7 @@ pub(super) struct At<T> {
 
 /// One table while it is read. Every key must be known; what was not read as known is a mistake.
 pub(super) struct Table<'a, 'e> {
-    table: &'a DeTable<'a>,
+    entries: &'a DeTable<'a>,
     pub(super) line: usize,
     /// How messages call it: `[limits]`.
     name: &'static str,
@@ -105,12 +105,12 @@ impl<'a, 'e> Table<'a, 'e> {
                 errors.add(line, format!("unknown key `{shown}` in {name}{hint}"));
             }
         }
-        Self { table, line, name, known, errors }
+        Self { entries: table, line, name, known, errors }
     }
 
     fn value(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         debug_assert!(self.known.contains(&key), "{key} is not in the list of known keys");
-        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+        self.entries.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
     pub(super) fn has(&self, key: &'static str) -> bool {

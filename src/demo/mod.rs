@@ -282,7 +282,7 @@ impl Demo {
         })
     }
 
-    fn client(&self, address: SocketAddr, identity: &Identity) -> Result<Upstream, DemoError> {
+    fn client(address: SocketAddr, identity: &Identity) -> Result<Upstream, DemoError> {
         use std::time::Duration;
         let settings = UpstreamSettings {
             name: "demo".to_owned(),
@@ -299,8 +299,8 @@ impl Demo {
             proxy: None,
             timeouts: crate::store::settings::UpstreamTimeouts {
                 connect: Duration::from_secs(10),
-                first_byte: Duration::from_secs(60),
-                idle: Duration::from_secs(60),
+                first_byte: Duration::from_mins(1),
+                idle: Duration::from_mins(1),
             },
             max_requests: 8,
         };
@@ -329,8 +329,8 @@ impl Demo {
 
     /// Puts the sample through the gateway and reads it from both sides.
     pub async fn round_trip(&self) -> Result<Views, DemoError> {
-        let application = self.client(self.gateway, &self.application)?;
-        let provider = self.client(self.store, &self.provider)?;
+        let application = Self::client(self.gateway, &self.application)?;
+        let provider = Self::client(self.store, &self.provider)?;
         match Self::send(&application, Method::PUT, None, HeaderMap::new(), Payload::Empty).await {
             Ok(_) => {}
             // a second start

@@ -274,7 +274,7 @@ impl Face {
         Ok((written, out))
     }
 
-    fn written(&self, written: &Written, mut out: HeaderMap) -> Result<Response<Body>, S3Error> {
+    fn written(written: &Written, mut out: HeaderMap) -> Result<Response<Body>, S3Error> {
         out.insert(header::ETAG, value(&written.etag.to_string())?);
         let mut response = empty(StatusCode::OK);
         *response.headers_mut() = out;
@@ -315,7 +315,7 @@ impl Face {
                 let begin = move |store: &Store| store.put(&bucket, &key);
                 let commit = move |writer: super::PutWriter| writer.commit(meta, condition);
                 let (written, out) = self.receive(body, begin, super::PutWriter::write, commit).await?;
-                self.written(&written, out)
+                Self::written(&written, out)
             }
             Operation::GetObject(read) => self.get(read, &accepted.headers, true).await,
             Operation::HeadObject(read) => self.get(read, &accepted.headers, false).await,
@@ -379,7 +379,7 @@ impl Face {
                 let begin = move |store: &Store| store.upload_part(&upload, part);
                 let (written, out) =
                     self.receive(body, begin, super::PartWriter::write, super::PartWriter::commit).await?;
-                self.written(&written, out)
+                Self::written(&written, out)
             }
             Operation::UploadPartCopy { upload, part, source, range } => {
                 no_version(source.version_id.as_deref())?;
@@ -618,7 +618,7 @@ impl Face {
             key: key_text(upload.object.key.as_bytes()),
             upload_id: upload.upload_id.clone(),
             part_number_marker: marker,
-            next_part_number_marker: page.next.map(|next| u32::from(next.get())),
+            next_part_number_marker: page.next.map(crate::object::PartNumber::get),
             max_parts,
             is_truncated: page.next.is_some(),
             initiator: Some(owner()),

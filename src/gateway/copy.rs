@@ -168,10 +168,10 @@ impl Call<'_> {
         let mut copied = Source::new(place.clone(), object.key.clone(), None, &HeaderMap::new(), self.exchange);
         copied.etag = Some(crate::s3::xml::unquoted(&result.etag).to_owned()).filter(|etag| !etag.is_empty());
         tails::read(&copied, envelope, opening.shape.total).await?;
-        Ok(self.copied(&result, out))
+        Ok(Self::copied(&result, out))
     }
 
-    fn copied(&self, result: &CopyResult, mut out: HeaderMap) -> Response<Body> {
+    fn copied(result: &CopyResult, mut out: HeaderMap) -> Response<Body> {
         let shown =
             CopyResult { etag: listed_etag(&result.etag), last_modified: result.last_modified, checksums: Vec::new() };
         let mut response = document(shown.to_xml(CopyKind::Object));
@@ -208,7 +208,7 @@ impl Call<'_> {
         let out = passed_back(&answer.headers);
         let etag = headers::upstream_etag(&answer.headers).unwrap_or_default();
         let result = CopyResult { etag: quoted(&etag), last_modified: self.core.now(), checksums: Vec::new() };
-        Ok(self.copied(&result, out))
+        Ok(Self::copied(&result, out))
     }
 
     /// A range of a copy's source as plaintext; `hasher` makes a checksum of it that is wanted.
@@ -216,7 +216,7 @@ impl Call<'_> {
         opening: Opening,
         layout: Layout,
         plain: PlaintextRange,
-        hasher: Option<ChecksumHasher>,
+        hasher: Option<Box<ChecksumHasher>>,
     ) -> Result<Plaintext, Failure> {
         let Opening { source, envelope, shape, .. } = opening;
         let failure = FailureSlot::default();

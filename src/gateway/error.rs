@@ -3,6 +3,7 @@
 //! The client gets the kind, the log the cause, nobody the secret. All integrity failures look alike outside.
 
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::crypto::random::RandomError;
@@ -14,9 +15,27 @@ use crate::sigv4::uri::UriError;
 use crate::store::StoreError;
 use crate::telemetry::Blame;
 
-/// A refusal with its cause.
+/// A refusal with its cause. It is large and rare, so it rests on the heap.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct Failure(Box<Details>);
+
+impl Deref for Failure {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
+/// What there is to say of a refusal.
+#[derive(Clone, Debug)]
+pub(super) struct Details {
     /// What the client is told.
     pub(super) error: S3Error,
     /// Whose fault it is.
@@ -34,7 +53,13 @@ pub(super) struct Failure {
 impl Failure {
     fn new(error: S3Error, blame: Blame, cause: impl Into<Cow<'static, str>>) -> Self {
         let retry_after = matches!(error.status(), 503).then_some(1);
-        Self { error, blame, cause: cause.into(), alert: None, retry_after, validators: Vec::new() }
+        let (cause, alert, validators) = (cause.into(), None, Vec::new());
+        Self(Box::new(Details { error, blame, cause, alert, retry_after, validators }))
+    }
+
+    fn alerting(mut self, kind: &'static str) -> Self {
+        self.alert = Some(kind);
+        self
     }
 
     /// Our own mistake.
@@ -44,8 +69,7 @@ impl Failure {
 
     /// The stored bytes are not what was sealed.
     pub(super) fn integrity(cause: impl Into<Cow<'static, str>>) -> Self {
-        let alert = Some("integrity");
-        Self { alert, ..Self::new(ErrorCode::IntegrityError.into(), Blame::Integrity, cause) }
+        Self::new(ErrorCode::IntegrityError.into(), Blame::Integrity, cause).alerting("integrity")
     }
 
     /// The store's answer is not one that S3 gives.
@@ -59,7 +83,7 @@ impl Failure {
     }
 
     /// The code the client sees.
-    pub(super) const fn code(&self) -> ErrorCode {
+    pub(super) fn code(&self) -> ErrorCode {
         self.error.code()
     }
 }
@@ -102,14 +126,11 @@ impl From<StoreError> for Failure {
                 failure.validators = refused.validators;
                 failure
             }
-            StoreError::Credentials => Self {
-                alert: Some("upstream_credentials"),
-                ..Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
-            },
-            StoreError::Redirected => Self {
-                alert: Some("upstream_redirect"),
-                ..Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause)
-            },
+            StoreError::Credentials => Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
+                .alerting("upstream_credentials"),
+            StoreError::Redirected => {
+                Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause).alerting("upstream_redirect")
+            }
             StoreError::Busy => Self::new(ErrorCode::SlowDown.into(), Blame::Upstream, cause),
             _ => Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause),
         }
@@ -138,10 +159,9 @@ impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let cause = error.to_string();
         match (&error, error.kind()) {
-            (KeyError::NotAllowed, _) => Self {
-                alert: Some("key_denied"),
-                ..Self::new(ErrorCode::KeyNotAllowed.into(), Blame::KeyProvider, cause)
-            },
+            (KeyError::NotAllowed, _) => {
+                Self::new(ErrorCode::KeyNotAllowed.into(), Blame::KeyProvider, cause).alerting("key_denied")
+            }
             (_, KeyErrorKind::Denied) => Self::new(ErrorCode::KeyRevoked.into(), Blame::KeyProvider, cause),
             (_, KeyErrorKind::Integrity) => Self::integrity(cause),
             (_, KeyErrorKind::Unavailable) => {

@@ -134,7 +134,7 @@ impl Exchange {
             method: self.method,
             status,
             error: noted.failure.as_ref().map(|failure| failure.code().name()),
-            cause: noted.failure.map(|failure| failure.cause),
+            cause: noted.failure.map(|failure| failure.cause.clone()),
             blame,
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),

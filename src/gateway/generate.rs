@@ -35,9 +35,11 @@ impl Yielder {
     }
 }
 
+type Writing = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
 struct Generated {
     slot: Arc<Mutex<Option<Bytes>>>,
-    future: Option<Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>>,
+    future: Option<Writing>,
     failure: FailureSlot,
     left: u64,
 }

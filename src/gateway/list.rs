@@ -52,10 +52,9 @@ impl Call<'_> {
         let place = self.listed(bucket)?;
         let after = Some(marker.to_owned()).filter(|marker| !marker.is_empty());
         let mut result = self.pages(&place, listing, From { token: None, after }, None).await?;
-        result.page = match result.page {
-            Page::V1 { next_marker, .. } => Page::V1 { marker: marker.to_owned(), next_marker },
-            page => page,
-        };
+        if let Page::V1 { marker: echoed, .. } = &mut result.page {
+            marker.clone_into(echoed);
+        }
         Ok(document(result.to_xml()))
     }
 

@@ -41,7 +41,7 @@ pub(super) enum Plaintext {
         /// Why it broke off.
         failure: FailureSlot,
         /// A checksum of it that is wanted.
-        hasher: Option<ChecksumHasher>,
+        hasher: Option<Box<ChecksumHasher>>,
     },
 }
 
@@ -76,7 +76,7 @@ impl Plaintext {
                 body.take_verified().ok_or_else(|| Failure::ours("a body ended without being verified"))
             }
             Self::Opened { hasher, .. } => {
-                Ok(VerifiedBody { md5: None, checksum: None, extra: hasher.take().map(ChecksumHasher::finish) })
+                Ok(VerifiedBody { md5: None, checksum: None, extra: hasher.take().map(|hasher| hasher.finish()) })
             }
         }
     }

@@ -320,7 +320,7 @@ fn select(selection: Selection, layout: &Layout) -> Result<Option<Selected>, Fai
         Selection::Whole => Ok(None),
         Selection::Range(range) => Ok(Some(Selected { plain: range.resolve(len)?, by_part: false })),
         Selection::Part(part) => {
-            let plain = layout.part(u32::from(part.get())).ok_or(S3Error::from(ErrorCode::InvalidPartNumber))?;
+            let plain = layout.part(part.get()).ok_or(S3Error::from(ErrorCode::InvalidPartNumber))?;
             Ok(Some(Selected { plain, by_part: true }))
         }
     }

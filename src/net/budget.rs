@@ -82,7 +82,7 @@ mod tests {
         assert!(budget.reserve_within(4 << 10, Duration::from_millis(20)).await.is_none());
         let waiting = tokio::spawn({
             let budget = budget.clone();
-            async move { budget.reserve_within(8 << 10, Duration::from_secs(60)).await }
+            async move { budget.reserve_within(8 << 10, Duration::from_mins(1)).await }
         });
         tokio::task::yield_now().await;
         drop(lease);
@@ -93,6 +93,6 @@ mod tests {
     #[tokio::test]
     async fn more_than_the_whole_is_refused_at_once() {
         let budget = Budget::new(1 << 20);
-        assert!(budget.reserve_within((1 << 20) + 1, Duration::from_secs(3600)).await.is_none());
+        assert!(budget.reserve_within((1 << 20) + 1, Duration::from_hours(1)).await.is_none());
     }
 }

@@ -162,18 +162,15 @@ async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, shared: 
     stream.set_nodelay(true)?;
     let limit = shared.settings.header_timeout;
     let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
-    match &shared.acceptor {
-        Some(acceptor) => {
-            let stream = timeout(limit, acceptor.accept(stream)).await.map_err(timed_out)??;
-            let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            speak(stream, is_h2, Peer { address, tls: true }, shared).await
-        }
-        None => {
-            // a client may keep a connection in reserve: its first byte has as long as the next request's
-            let keep_alive = shared.settings.keep_alive;
-            let is_h2 = timeout(keep_alive + limit, begins_http2(&stream)).await.map_err(timed_out)??;
-            speak(stream, is_h2, Peer { address, tls: false }, shared).await
-        }
+    if let Some(acceptor) = &shared.acceptor {
+        let stream = timeout(limit, acceptor.accept(stream)).await.map_err(timed_out)??;
+        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        speak(stream, is_h2, Peer { address, tls: true }, shared).await
+    } else {
+        // a client may keep a connection in reserve: its first byte has as long as the next request's
+        let keep_alive = shared.settings.keep_alive;
+        let is_h2 = timeout(keep_alive + limit, begins_http2(&stream)).await.map_err(timed_out)??;
+        speak(stream, is_h2, Peer { address, tls: false }, shared).await
     }
 }
 

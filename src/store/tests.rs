@@ -37,7 +37,7 @@ fn upstream(port: u16) -> Upstream {
     Upstream::new(settings, Arc::new(SystemClock)).unwrap()
 }
 
-fn get<'a>(key: &'a [u8]) -> StoreRequest<'a> {
+fn get(key: &[u8]) -> StoreRequest<'_> {
     StoreRequest {
         method: Method::GET,
         bucket: Some("bucket"),

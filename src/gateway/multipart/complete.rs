@@ -124,17 +124,14 @@ impl Whole {
             return Err(S3Error::new(ErrorCode::InvalidRequest, message).into());
         }
         let Some(declared) = &self.checksum else { return Ok(()) };
-        let matches = match computed {
-            Some((algorithm, over, value, _)) => {
-                let count = declared.parts.map_or(*over == ChecksumType::FullObject || parts.len() == 1, |count| {
-                    *over == ChecksumType::Composite && usize::try_from(count) == Ok(parts.len())
-                });
-                count && declared.value.algorithm() == *algorithm && declared.value.matches(value)
-            }
-            None => {
-                let message = "The checksum of the whole cannot be verified: not every part has one of its algorithm.";
-                return Err(S3Error::new(ErrorCode::InvalidRequest, message).into());
-            }
+        let matches = if let Some((algorithm, over, value, _)) = computed {
+            let count = declared.parts.map_or(*over == ChecksumType::FullObject || parts.len() == 1, |count| {
+                *over == ChecksumType::Composite && usize::try_from(count) == Ok(parts.len())
+            });
+            count && declared.value.algorithm() == *algorithm && declared.value.matches(value)
+        } else {
+            let message = "The checksum of the whole cannot be verified: not every part has one of its algorithm.";
+            return Err(S3Error::new(ErrorCode::InvalidRequest, message).into());
         };
         if matches { Ok(()) } else { Err(ErrorCode::BadDigest.into()) }
     }

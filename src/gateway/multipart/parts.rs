@@ -50,7 +50,7 @@ pub(super) fn is_staged(place: &Place, number: PartNumber, p: u64) -> bool {
 }
 
 /// What was verified of a part, of the algorithm that counts for its upload.
-fn part_checksum<'a>(verified: &'a VerifiedBody, declared: Option<ChecksumAlgorithm>) -> Option<PartChecksum<'a>> {
+fn part_checksum(verified: &VerifiedBody, declared: Option<ChecksumAlgorithm>) -> Option<PartChecksum<'_>> {
     let candidates = [&verified.extra, &verified.checksum];
     let of = |wanted: Option<ChecksumAlgorithm>| {
         candidates.iter().filter_map(|value| value.as_ref()).find(|v| wanted.is_none_or(|w| v.algorithm() == w))
@@ -175,7 +175,7 @@ impl Call<'_> {
             Some(range) => range.resolve_copy_source(total)?,
             None => crate::object::PlaintextRange::new(0, total).ok_or_else(|| Failure::ours("a negative length"))?,
         };
-        let hasher = state.declared().map(|(algorithm, _)| ChecksumHasher::new(algorithm));
+        let hasher = state.declared().map(|(algorithm, _)| Box::new(ChecksumHasher::new(algorithm)));
         let plaintext = Self::opened_source(opening, layout, plain, hasher)?;
         let taken = self.take_part((&place, &names, upload), &state, number, plaintext, plain.len()).await?;
         let checksums = taken.verified.extra.into_iter().collect();

@@ -114,7 +114,7 @@ impl Client {
             proxy: None,
             timeouts: UpstreamTimeouts {
                 connect: Duration::from_secs(10),
-                first_byte: Duration::from_secs(60),
+                first_byte: Duration::from_mins(1),
                 idle: Duration::from_secs(30),
             },
             max_requests: 64,
@@ -240,7 +240,7 @@ impl Default for Plan {
 
 /// Buckets `data`, `other` (one tenant and KEK), `second` (another KEK), `team-*`; `beta` of another tenant.
 pub struct Rig {
-    pub store: Store,
+    _store: Store,
     pub provider: Server,
     pub gateway: Server,
     pub keyring: Arc<Keyring>,
@@ -317,7 +317,7 @@ impl Rig {
         let keyring = Arc::new(keyring());
         let metrics = Arc::new(Metrics::default());
         let gateway = Self::replica_of(&plan, provider.address, &keyring, &metrics).await;
-        Self { store, provider, gateway, keyring, metrics, plan, _folder: folder }
+        Self { _store: store, provider, gateway, keyring, metrics, plan, _folder: folder }
     }
 
     /// Another gateway before the same store.
@@ -375,7 +375,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         timeouts: Timeouts {
             header: Duration::from_secs(10),
             idle: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(60),
+            keep_alive: Duration::from_mins(1),
             drain: Duration::from_secs(10),
         },
         buckets: vec![
