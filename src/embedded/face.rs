@@ -28,13 +28,15 @@ use crate::s3::checksum::{checksum_header, format_checksum};
 use crate::s3::conditional::{self, Conditions, EtagCondition};
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::metadata::{ObjectHeaders, USER_PREFIX, encode_rfc2047};
-use crate::s3::operation::{CopySource, Listing, MetadataDirective, ObjectRef, Operation, ReadObject, UploadRef};
+use crate::s3::operation::{
+    CopySource, Listing, MetadataDirective, ObjectRef, Operation, ReadObject, TagAction, UploadRef,
+};
 use crate::s3::range::RangeSpec;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{
     CompleteMultipartUploadResult, CopyKind, CopyResult, DeleteFailure, DeleteRequest, DeleteResult, DeletedObject,
     InitiateMultipartUploadResult, ListAllMyBucketsResult, ListBucketResult, ListMultipartUploadsResult,
-    ListPartsResult, ListedBucket, ListedObject, ListedPart, ListedUpload, Owner, Page, location_xml,
+    ListPartsResult, ListedBucket, ListedObject, ListedPart, ListedUpload, Owner, Page, XmlWriter, location_xml,
     parse_complete_multipart_upload, parse_create_bucket,
 };
 use crate::secret::Secret;
@@ -351,6 +353,23 @@ impl Face {
                     start_after: start_after.clone(),
                 };
                 self.list(bucket, listing, after, page).await
+            }
+            Operation::ObjectTagging { object, version_id, action } => {
+                no_version(version_id.as_deref())?;
+                if *action == TagAction::Put {
+                    return Err(S3Error::not_implemented(operation.name()));
+                }
+                let (bucket, key) = (name_of(&object.bucket)?, object.key.clone());
+                self.blocking(move |store| store.head(&bucket, &key)).await?;
+                if *action == TagAction::Delete {
+                    return Ok(empty(StatusCode::NO_CONTENT));
+                }
+                // there are no tags here: an object has an empty set
+                let mut xml = XmlWriter::new();
+                xml.root("Tagging");
+                xml.text("TagSet", "");
+                xml.close("Tagging");
+                Ok(document(xml.finish()))
             }
             other => self.multipart(other, &mut accepted, body).await,
         }

@@ -19,6 +19,7 @@ mod policy;
 mod pump;
 mod read;
 pub mod settings;
+mod tags;
 mod tails;
 mod upstream;
 mod write;
@@ -211,6 +212,9 @@ impl Core {
             Operation::PutObject(object) => call.put(object).await,
             Operation::DeleteObjects(bucket) => call.delete_many(bucket).await,
             Operation::CreateBucket(bucket) => call.create_bucket(bucket).await,
+            Operation::ObjectTagging { object, version_id, action } => {
+                call.tagging(object, version_id.as_deref(), *action).await
+            }
             Operation::UploadPart { upload, part } => call.upload_part(upload, *part).await,
             Operation::CompleteMultipartUpload(upload) => call.complete_upload(upload).await,
             other => {

@@ -237,6 +237,17 @@ pub struct Listing {
     pub encoding: KeyEncoding,
 }
 
+/// What is done with an object's tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagAction {
+    /// They are read.
+    Get,
+    /// They are replaced.
+    Put,
+    /// They are removed.
+    Delete,
+}
+
 /// What a request asks. It has no `Debug`: it holds object keys.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Operation {
@@ -349,6 +360,15 @@ pub enum Operation {
         /// The greatest number of entries, at most 1000.
         max_parts: u32,
     },
+    /// GetObjectTagging, PutObjectTagging, DeleteObjectTagging.
+    ObjectTagging {
+        /// Of which object.
+        object: ObjectRef,
+        /// Of which version.
+        version_id: Option<String>,
+        /// What is done with its tags.
+        action: TagAction,
+    },
     /// A known operation of S3 that this gateway does not do: 501.
     NotImplemented {
         /// AWS's name of it.
@@ -445,7 +465,6 @@ const OBJECT_SUB_RESOURCES: &[SubResource] = &[
     ("restore", ["", "", "", "RestoreObject"]),
     ("retention", ["GetObjectRetention", "PutObjectRetention", "", ""]),
     ("select", ["", "", "", "SelectObjectContent"]),
-    ("tagging", ["GetObjectTagging", "PutObjectTagging", "DeleteObjectTagging", ""]),
     ("torrent", ["GetObjectTorrent", "", "", ""]),
 ];
 
@@ -566,6 +585,9 @@ impl Operation {
                 Some(operation) => Ok(operation),
                 None => Self::of_bucket(method, bucket, &parameters, headers),
             },
+            Target::Object(bucket, key) if query.has("tagging") => {
+                Self::of_tagging(method, ObjectRef { bucket, key }, &parameters)
+            }
             Target::Object(bucket, key) => match sub_resource(OBJECT_SUB_RESOURCES, method, query)? {
                 Some(operation) => Ok(operation),
                 None => Self::of_object(method, ObjectRef { bucket, key }, &parameters, headers),
@@ -590,6 +612,17 @@ impl Operation {
                 Err(S3Error::not_implemented(&format!("The header {} of {}", name.to_ascii_lowercase(), self.name())))
             }
         }
+    }
+
+    fn of_tagging(method: &str, object: ObjectRef, parameters: &Parameters<'_>) -> Result<Self, S3Error> {
+        let action = match method {
+            "GET" => TagAction::Get,
+            "PUT" => TagAction::Put,
+            "DELETE" => TagAction::Delete,
+            _ => return Err(ErrorCode::MethodNotAllowed.into()),
+        };
+        parameters.only(&["tagging", "versionId"])?;
+        Ok(Self::ObjectTagging { object, version_id: parameters.version_id()?, action })
     }
 
     fn of_service(method: &str, parameters: &Parameters<'_>) -> Result<Self, S3Error> {
@@ -790,6 +823,9 @@ impl Operation {
             Self::CompleteMultipartUpload(_) => "CompleteMultipartUpload",
             Self::AbortMultipartUpload(_) => "AbortMultipartUpload",
             Self::ListParts { .. } => "ListParts",
+            Self::ObjectTagging { action: TagAction::Get, .. } => "GetObjectTagging",
+            Self::ObjectTagging { action: TagAction::Put, .. } => "PutObjectTagging",
+            Self::ObjectTagging { action: TagAction::Delete, .. } => "DeleteObjectTagging",
             Self::NotImplemented { name } => name,
         }
     }
@@ -812,6 +848,7 @@ impl Operation {
             Self::PutObject(object)
             | Self::CopyObject { object, .. }
             | Self::DeleteObject { object, .. }
+            | Self::ObjectTagging { object, .. }
             | Self::CreateMultipartUpload(object) => Some(&object.bucket),
             Self::UploadPart { upload, .. }
             | Self::UploadPartCopy { upload, .. }
