@@ -137,10 +137,13 @@ impl Call<'_> {
 
     /// Sends a request whose body is made on the way: if the body was given up, that is the reason, not the store's.
     pub(super) async fn send_body(&self, place: &Place, request: StoreRequest<'_>) -> Result<Answer, Failure> {
-        self.exchange
-            .send(&place.upstream, request)
-            .await
-            .map_err(|error: StoreError| self.exchange.failure.take().unwrap_or_else(|| error.into()))
+        let is_of_upload = request.query.has("uploadId");
+        self.exchange.send(&place.upstream, request).await.map_err(|error: StoreError| {
+            // Ceph answers so about an upload that is gone
+            let is_gone = is_of_upload && error.code() == Some(ErrorCode::NoSuchKey);
+            let theirs = if is_gone { ErrorCode::NoSuchUpload.into() } else { error.into() };
+            self.exchange.failure.take().unwrap_or(theirs)
+        })
     }
 }
 

@@ -142,6 +142,7 @@ impl Call<'_> {
         headers: HeaderMap,
         body: Payload,
     ) -> Result<Answer, Failure> {
+        let is_of_upload = query.has("uploadId");
         let request = StoreRequest {
             method,
             bucket: Some(bucket),
@@ -152,7 +153,11 @@ impl Call<'_> {
             identity: place.caller.rule.upstream_credentials.as_ref(),
             trace: self.exchange.trace.traceparent(),
         };
-        Ok(self.exchange.send(&place.upstream, request).await?)
+        self.exchange.send(&place.upstream, request).await.map_err(|error| {
+            // Ceph answers so about an upload that is gone
+            let is_gone = is_of_upload && error.status() == Some(404) && error.code() == Some(ErrorCode::NoSuchKey);
+            if is_gone { ErrorCode::NoSuchUpload.into() } else { error.into() }
+        })
     }
 
     /// The query that names an upload.
