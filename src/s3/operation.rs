@@ -52,6 +52,8 @@ pub const AMZ_HEADERS: &[(&str, HeaderUse)] = &[
     ("x-amz-metadata-directive", HeaderUse::Handled),
     ("x-amz-tagging-directive", HeaderUse::Forwarded),
     ("x-amz-user-agent", HeaderUse::Handled),
+    // an offer to take an MD5 behind the body, which nobody need accept; SDKs for Java send it
+    ("x-amz-te", HeaderUse::Handled),
     ("x-amz-acl", HeaderUse::Forwarded),
     ("x-amz-grant-full-control", HeaderUse::Forwarded),
     ("x-amz-grant-read", HeaderUse::Forwarded),

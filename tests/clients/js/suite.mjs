@@ -35,7 +35,9 @@ const range = await client.send(new GetObjectCommand({ Bucket, Key: key("f178257
 same(await body(range), readFileSync(`${work}/f17825792`).subarray(70000, 10000000), "range");
 await client.send(new CopyObjectCommand({ Bucket, Key: key("copy ü+"), CopySource: encodeURIComponent(`${Bucket}/${key("f65536")}`) }));
 same(await body(await client.send(new GetObjectCommand({ Bucket, Key: key("copy ü+") }))), readFileSync(`${work}/f65536`), "copy");
-const url = await getSignedUrl(client, new PutObjectCommand({ Bucket, Key: key("by url") }));
+// the SDK would presign the checksum of an empty body, which S3 refuses too
+const signer = new S3Client({ endpoint, region, forcePathStyle: true, requestChecksumCalculation: "WHEN_REQUIRED" });
+const url = await getSignedUrl(signer, new PutObjectCommand({ Bucket, Key: key("by url") }));
 const put = await fetch(url, { method: "PUT", body: "presigned" });
 if (put.status !== 200) throw new Error(`presigned put: ${put.status} ${await put.text()}`);
 const got = await fetch(await getSignedUrl(client, new GetObjectCommand({ Bucket, Key: key("by url") })));

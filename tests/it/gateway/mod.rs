@@ -2,6 +2,8 @@
 
 mod liar;
 mod lies;
+mod limits;
 mod multipart;
 mod operations;
+mod process;
 pub mod rig;

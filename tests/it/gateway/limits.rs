@@ -1,0 +1,167 @@
+//! Clients that are slow, vanish or want too much; and what comes back of what they took.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sealgate::gateway::settings::Limits;
+use sealgate::net::server::ServerSettings;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::rig::{Plan, Rig, noise};
+
+fn short() -> ServerSettings {
+    ServerSettings {
+        header_timeout: Duration::from_millis(400),
+        idle_timeout: Duration::from_millis(400),
+        keep_alive: Duration::from_millis(400),
+        ..ServerSettings::default()
+    }
+}
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_vanishing_clients_are_let_go_and_others_are_served() {
+    let rig = Rig::with(Plan { server: short(), ..Plan::default() }).await;
+    let app = rig.app();
+    app.put("data", "large", noise(8 << 20, 1)).await.unwrap();
+    let before = descriptors();
+    let mut slow = Vec::new();
+    for i in 0..200 {
+        let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+        // a head that never ends; a body that never comes; nothing at all; nobody who reads
+        let text: &[u8] = match i % 4 {
+            0 => b"GET /data/x HTTP/1.1\r\nhost: x\r\n",
+            1 => b"PUT /data/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nabc",
+            2 => b"",
+            _ => b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        };
+        stream.write_all(text).await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+        stream.write_all(b"PUT /data/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
+        drop(stream);
+    }
+    assert!(app.get("data", "large").await.unwrap().body == noise(8 << 20, 1));
+    until("connections are let go", || rig.gateway.stats.connections.load(Ordering::Relaxed) <= 4).await;
+    drop(slow);
+    until("descriptors come back", || descriptors() <= before + 8).await;
+    app.put("data", "after", "x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_trickles_a_head_is_cut() {
+    let rig = Rig::with(Plan { server: short(), ..Plan::default() }).await;
+    let mut head = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let begun = std::time::Instant::now();
+    let mut cut = false;
+    for _ in 0..40 {
+        let gone = head.write_all(b"x").await.is_err();
+        let mut byte = [0];
+        let closed = tokio::time::timeout(Duration::from_millis(100), head.read(&mut byte)).await;
+        if gone || closed.is_ok() {
+            cut = true;
+            break;
+        }
+    }
+    assert!(cut && begun.elapsed() < Duration::from_secs(3), "{cut} {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_broken_off_leaves_no_object() {
+    let rig = Rig::with(Plan { server: short(), ..Plan::default() }).await;
+    let app = super::rig::Client(std::sync::Arc::clone(&rig.app().0));
+    for wait in [1, 5, 20, 40] {
+        let client = super::rig::Client(std::sync::Arc::clone(&app.0));
+        let sending = tokio::spawn(async move { client.put("data", "k", noise(64 << 20, 2)).await });
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        sending.abort();
+        let _ = sending.await;
+    }
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    let stored = rig.stored("up-data").await;
+    assert!(stored.is_empty() || app.get("data", "k").await.is_ok(), "whole or not at all");
+    app.put("data", "k2", "x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_than_allowed_are_told_to_slow_down() {
+    let mut limits = Plan::default().limits;
+    limits.requests = 2;
+    let rig = Rig::with(Plan { limits, ..Plan::default() }).await;
+    let app = rig.app();
+    app.put("data", "k", noise(1000, 1)).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+        stream.write_all(b"PUT /data/x HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n").await.unwrap();
+        held.push(stream);
+    }
+    // refused without a signature, but not before their bodies were waited for a while
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let refused = app.get("data", "k").await.unwrap_err();
+    assert_eq!(refused, (503, "SlowDown".to_owned()));
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.get("data", "k").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_and_metadata_over_their_limits_are_refused() {
+    let limits = Limits { header: 4096, metadata: 100, ..Plan::default().limits };
+    let rig = Rig::with(Plan { limits, ..Plan::default() }).await;
+    let app = rig.app();
+    let long = "x".repeat(5000);
+    let refused = app.get_with("data", "k", &[("x-amz-meta-long", &long)]).await.unwrap_err();
+    assert_eq!(refused, (400, "RequestHeaderSectionTooLarge".to_owned()));
+    let long = "x".repeat(200);
+    let refused = app.put_with("data", "k", &[("x-amz-meta-long", &long)], "x").await.unwrap_err();
+    assert_eq!(refused, (400, "MetadataTooLarge".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stays_within_the_budget_and_comes_back() {
+    let mut limits = Plan::default().limits;
+    limits.memory = 6 << 20;
+    let rig = Rig::with(Plan { limits, ..Plan::default() }).await;
+    let mut tasks = Vec::new();
+    for i in 0..16u64 {
+        let app = rig.app();
+        tasks.push(tokio::spawn(async move {
+            let key = format!("k{i}");
+            app.put("data", &key, noise(16 << 20, i)).await.unwrap();
+            assert!(app.get("data", &key).await.unwrap().body == noise(16 << 20, i));
+        }));
+    }
+    // those that find no room wait for it
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(rig.metrics.encode().contains("sealgate_requests_total"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_expect_comes_only_to_a_signature_that_holds() {
+    let rig = Rig::new().await;
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let head = b"PUT /data/x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 403");
+}

@@ -1,0 +1,369 @@
+//! The real program: serve, its signals and its log; check; the demo, whose provider's copy the second opener opens.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::rig::{Client, noise};
+use crate::support::python;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_sealgate");
+
+fn secret_of(dir: &Path, profile: &str) -> String {
+    let text = std::fs::read_to_string(dir.join("credentials")).unwrap();
+    let section = text.split(&format!("[{profile}]")).nth(1).unwrap();
+    let line = section.lines().find(|line| line.starts_with("aws_secret_access_key")).unwrap();
+    line.split('=').nth(1).unwrap().trim().to_owned()
+}
+
+/// A process that is killed when the test ends.
+struct Process(Child);
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    fn ended(&mut self, within: Duration) -> Option<i32> {
+        let until = Instant::now() + within;
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A demo that serves: gateway and store.
+fn demo(dir: &Path) -> (Process, String, String) {
+    let mut child = Command::new(BINARY)
+        .args(["demo", "--port", "0", "--dir"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut url = || lines.find(|line| line.contains("http://")).unwrap().rsplit("http://").next().unwrap().to_owned();
+    let (gateway, store) = (url(), url());
+    assert!(lines.any(|line| line.starts_with("Serving")));
+    (Process(child), gateway, store)
+}
+
+#[test]
+fn demo_once_shows_both_views_and_finds_no_plaintext() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        // the second start uses what is there
+        let output = Command::new(BINARY).args(["demo", "--once", "--dir"]).arg(folder.path()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        for part in ["What the application reads", "Dear board", "What the provider holds", "x-amz-meta-sealgate", "no run of 8"]
+        {
+            assert!(text.contains(part), "{part}");
+        }
+        let urls: Vec<_> = text.lines().filter(|line| line.contains("http://")).collect();
+        assert!(urls[0].contains("gateway") && urls[1].contains("store"));
+    }
+    for file in ["gateway.toml", "keyring", "passphrase", "credentials", "store"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_opener_opens_what_the_providers_side_of_a_demo_holds() {
+    let Some(interpreter) = python::interpreter() else {
+        python::skipped("an object of the demo, opened by the second opener", python::NEEDS);
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (_process, gateway, store) = demo(&dir);
+    let app = Client::new(gateway.parse().unwrap(), "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
+    let provider = Client::new(store.parse().unwrap(), "AKPROVIDERDEMO", &secret_of(&dir, "provider"));
+    let body = noise(300_000, 9);
+    app.put("demo", "some/key", body.clone()).await.unwrap();
+    let held = provider.get("demo", "some/key").await.unwrap();
+    let (header, stored) = (folder.path().join("header"), folder.path().join("body"));
+    std::fs::write(&header, held.header("x-amz-meta-sealgate")).unwrap();
+    std::fs::write(&stored, &held.body).unwrap();
+    let exported = folder.path().join("plain-keys");
+    let export = Command::new(BINARY)
+        .args(["keys", "export", "--danger-plaintext", "--keyring"])
+        .arg(dir.join("keyring"))
+        .arg("--passphrase-file")
+        .arg(dir.join("passphrase"))
+        .args(["--out"])
+        .arg(&exported)
+        .output()
+        .unwrap();
+    assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+    let out = folder.path().join("opened");
+    let opened = Command::new(interpreter)
+        .arg(python::opener())
+        .arg("--keys")
+        .arg(&exported)
+        .args(["--tenant", "main", "--bucket", "demo", "--key", "some/key", "--header-file"])
+        .arg(&header)
+        .arg(&stored)
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    assert!(std::fs::read(&out).unwrap() == body);
+}
+
+/// A gateway of its own process before the store of a demo.
+struct Served {
+    _demo: Process,
+    gateway: Process,
+    app: Client,
+    admin: String,
+    dir: PathBuf,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+fn serve() -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (demo, _, _) = demo(&dir);
+    let text = std::fs::read_to_string(dir.join("gateway.toml")).unwrap();
+    let listen = text.lines().find(|line| line.starts_with("address")).unwrap();
+    let text = text
+        .replace(listen, "address = \"127.0.0.1:0\"")
+        .replace("log = \"warn\"\nformat = \"text\"", "log = \"debug\"")
+        .replace("[telemetry]", "[admin]\naddress = \"127.0.0.1:0\"\n[timeouts]\ndrain = \"10s\"\n[telemetry]");
+    std::fs::write(dir.join("serve.toml"), text).unwrap();
+    let log = folder.path().join("log");
+    let child = Command::new(BINARY)
+        .args(["serve", "--config"])
+        .arg(dir.join("serve.toml"))
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let gateway = Process(child);
+    let (mut address, mut admin) = (String::new(), String::new());
+    for _ in 0..200 {
+        let text = std::fs::read_to_string(&log).unwrap();
+        if let Some(line) = text.lines().find(|line| line.contains("\"serving\"")) {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            address = line["address"].as_str().unwrap().to_owned();
+            admin = line["admin"].as_str().unwrap().to_owned();
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let app = Client::new(address.parse().unwrap(), "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
+    Served { _demo: demo, gateway, app, admin, dir, log, _folder: folder }
+}
+
+fn probe(admin: &str, path: &str) -> (u16, String) {
+    use std::io::Write as _;
+    let mut stream = std::net::TcpStream::connect(admin).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    (text[9..12].parse().unwrap(), text)
+}
+
+fn keys(dir: &Path, arguments: &[&str]) {
+    let output = Command::new(BINARY)
+        .arg("keys")
+        .args(arguments)
+        .arg("--keyring")
+        .arg(dir.join("keyring"))
+        .arg("--passphrase-file")
+        .arg(dir.join("passphrase"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_suspends_and_rotates_keys_within_a_second() {
+    let served = serve();
+    served.app.send(http::Method::PUT, "demo", "", &[], &[], None).await.ok();
+    served.app.put("demo", "k", "before").await.unwrap();
+    let first = served.app.get("demo", "k").await.unwrap();
+    assert_eq!(first.body, "before");
+    let within_a_second = |expected: Option<(u16, &'static str)>| {
+        let (app, gateway) = (&served.app, &served.gateway);
+        async move {
+            gateway.signal(Signal::HUP);
+            let begun = Instant::now();
+            loop {
+                let got = app.get("demo", "k").await;
+                let as_expected = match (&got, expected) {
+                    (Ok(_), None) => true,
+                    (Err((status, code)), Some((s, c))) => *status == s && code == c,
+                    _ => false,
+                };
+                if as_expected {
+                    return;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", got.map(|got| got.status));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    keys(&served.dir, &["suspend", "default"]);
+    within_a_second(Some((403, "KeyRevoked"))).await;
+    assert_eq!(served.app.put("demo", "k2", "x").await.unwrap_err(), (403, "KeyRevoked".to_owned()));
+    assert_eq!(probe(&served.admin, "/ready").0, 503);
+    keys(&served.dir, &["resume", "default"]);
+    within_a_second(None).await;
+    keys(&served.dir, &["rotate", "default"]);
+    served.gateway.signal(Signal::HUP);
+    let begun = Instant::now();
+    loop {
+        served.app.put("demo", "after", "x").await.unwrap();
+        let (_, status) = probe(&served.admin, "/status");
+        if status.contains("\"number\":2") {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(served.app.get("demo", "k").await.unwrap().body, "before");
+    // a keyring that cannot be read leaves the old one in force
+    std::fs::write(served.dir.join("keyring"), "broken").unwrap();
+    served.gateway.signal(Signal::HUP);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(served.app.get("demo", "k").await.unwrap().body, "before");
+    assert!(probe(&served.admin, "/metrics").1.contains("keyring_reloads_total{result=\"failed\"} 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_termination_drains_and_the_log_holds_no_name_and_no_secret() {
+    let mut served = serve();
+    served.app.send(http::Method::PUT, "demo", "", &[], &[], None).await.ok();
+    let headers = [("x-amz-meta-hidden", "metadata-of-the-marker"), ("content-type", "text/x-marker-type")];
+    served.app.put_with("demo", "secret-object-name", &headers, "MARKER-PLAINTEXT").await.unwrap();
+    served.app.get("demo", "secret-object-name").await.unwrap();
+    let _ = served.app.get("demo", "another-secret-name").await;
+    assert_eq!(probe(&served.admin, "/ready").0, 200);
+    assert_eq!(probe(&served.admin, "/live").0, 200);
+    assert!(probe(&served.admin, "/metrics").1.contains("sealgate_requests_total{operation=\"PutObject\",status=\"2xx\"} 1"));
+
+    // a transfer under way goes on
+    served.app.put("demo", "large-secret-name", noise(48 << 20, 1)).await.unwrap();
+    let app = Client(std::sync::Arc::clone(&served.app.0));
+    let under_way = tokio::spawn(async move { app.get("demo", "large-secret-name").await });
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    served.gateway.signal(Signal::TERM);
+    let got = under_way.await.unwrap().unwrap();
+    assert_eq!(got.body.len(), 48 << 20);
+    assert_eq!(served.gateway.ended(Duration::from_secs(12)), Some(0));
+    let log = std::fs::read_to_string(&served.log).unwrap();
+    assert!(log.contains("\"operation\":\"GetObject\"") && log.contains("\"bucket_id\":\"demo\""));
+    let secrets = [secret_of(&served.dir, "sealgate"), secret_of(&served.dir, "provider")];
+    let passphrase = std::fs::read_to_string(served.dir.join("passphrase")).unwrap();
+    for word in ["secret-object-name", "another-secret", "large-secret", "MARKER", "marker-type", "metadata-of", "Signature=", passphrase.trim(), &secrets[0], &secrets[1]] {
+        assert!(!log.contains(word), "{word}");
+    }
+    for line in log.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
+    }
+}
+
+#[test]
+fn check_names_every_mistake_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let once = Command::new(BINARY).args(["demo", "--once", "--dir"]).arg(&dir).output().unwrap();
+    assert!(once.status.success());
+    let good = Command::new(BINARY).args(["check", "--config"]).arg(dir.join("gateway.toml")).output().unwrap();
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+    let text = std::fs::read_to_string(dir.join("gateway.toml")).unwrap();
+    let text = text
+        .replace("region = ", "regoin = ")
+        .replace("upstream = \"embedded\"", "upstream = \"elsewhere\"")
+        .replace("provider = \"keyring\"", "provider = \"vault\"");
+    std::fs::write(dir.join("bad.toml"), &text).unwrap();
+    let bad = Command::new(BINARY).args(["check", "--config"]).arg(dir.join("bad.toml")).output().unwrap();
+    let said = String::from_utf8(bad.stderr).unwrap();
+    assert_eq!(bad.status.code(), Some(64), "{said}");
+    for word in ["regoin", "upstream = \"elsewhere\"", "provider = \"vault\""] {
+        let line = 1 + text.lines().position(|line| line.contains(word)).unwrap();
+        assert!(said.contains(&format!("bad.toml:{line}: ")), "{word} at {line}: {said}");
+    }
+}
+
+#[test]
+fn the_doctor_proves_the_encryption_on_the_running_system() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (_process, _, _) = demo(&dir);
+    let run = || {
+        Command::new(BINARY)
+            .args(["check", "--online", "--bucket", "demo", "--config"])
+            .arg(dir.join("gateway.toml"))
+            .output()
+            .unwrap()
+    };
+    let output = run();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for part in [
+        "x-amz-copy-source-if-match: honoured",
+        "If-None-Match on writes: honoured",
+        "the provider's copy of the canary",
+        "with another key: the header does not authenticate",
+        "opened, byte for byte",
+        "the canary is deleted",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gc_removes_what_a_crashed_upload_left_and_nothing_of_a_live_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (_process, gateway, store) = demo(&dir);
+    let app = Client::new(gateway.parse().unwrap(), "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
+    let provider = Client::new(store.parse().unwrap(), "AKPROVIDERDEMO", &secret_of(&dir, "provider"));
+    let live = super::multipart::create(&app, "demo", "live", &[]).await;
+    super::multipart::part(&app, ("demo", "live", &live), 1, "staged").await.unwrap();
+    let dead = super::multipart::create(&app, "demo", "dead", &[]).await;
+    super::multipart::part(&app, ("demo", "dead", &dead), 1, "staged").await.unwrap();
+    // the upload ends behind the gateway's back
+    let query = [("uploadId", dead.as_str())];
+    provider.send(http::Method::DELETE, "demo", "dead", &query, &[], None).await.unwrap();
+    let gc = |arguments: &[&str]| {
+        let output = Command::new(BINARY)
+            .args(["gc", "--json", "--config"])
+            .arg(dir.join("gateway.toml"))
+            .arg("demo")
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let young = gc(&[]);
+    assert_eq!((young["leftovers"].as_array().unwrap().len(), young["younger"].as_u64()), (0, Some(2)));
+    std::thread::sleep(Duration::from_millis(1100));
+    let dry = gc(&["--older-than", "1s"]);
+    assert_eq!((dry["leftovers"].as_array().unwrap().len(), dry["deleted"].as_u64()), (2, Some(0)));
+    assert_eq!((dry["of_live_uploads"].as_u64(), dry["unfinished_uploads"].as_u64()), (Some(2), Some(1)));
+    let done = gc(&["--older-than", "1s", "--delete"]);
+    assert_eq!(done["deleted"].as_u64(), Some(2));
+    assert_eq!(gc(&["--older-than", "1s"])["leftovers"].as_array().unwrap().len(), 0);
+    let etag = super::multipart::part(&app, ("demo", "live", &live), 1, "staged").await.unwrap().etag();
+    super::multipart::complete(&app, ("demo", "live", &live), &[(1, etag)]).await.unwrap();
+    assert_eq!(app.get("demo", "live").await.unwrap().body, "staged");
+}
