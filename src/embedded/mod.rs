@@ -1,4 +1,4 @@
-//! The embedded store: an S3-shaped object store on a local folder, in process, without a protocol.
+//! The embedded store: an S3-shaped object store on a local folder, in process: a core without a protocol, and its S3 face.
 //!
 //! For the demo, tests and small installations. Everything here is synchronous; asynchronous callers use their
 //! runtime's blocking pool. Memory is flat: bodies stream both ways.

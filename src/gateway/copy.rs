@@ -65,7 +65,7 @@ impl Call<'_> {
         }
         let metadata = self.copied_metadata(&opening.envelope, directive)?;
         let mut to_store = forwarded(request);
-        to_store.extend(write_condition(request)?);
+        to_store.extend(write_condition(request, &place)?);
         let shares_key = place.rule.tenant == opening.source.place.rule.tenant
             && place.rule.kek == opening.source.place.rule.kek
             && place.rule.upstream == opening.source.place.rule.upstream

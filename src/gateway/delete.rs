@@ -31,7 +31,7 @@ impl Call<'_> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Change)?;
         self.exchange.note_bucket(place.id.as_str());
         let mut headers = forwarded(&self.accepted.headers);
-        headers.extend(write_condition(&self.accepted.headers)?);
+        headers.extend(write_condition(&self.accepted.headers, &place)?);
         let mut query = Query::default();
         if let Some(version) = version {
             query.push("versionId", version);

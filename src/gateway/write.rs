@@ -29,10 +29,11 @@ use crate::s3::error::ErrorCode;
 use crate::s3::operation::ObjectRef;
 use crate::sigv4::Headers;
 use crate::sigv4::uri::Query;
+use crate::store::settings::Profile;
 use crate::store::{Answer, Payload, StoreError, StoreRequest};
 
 /// The condition of a write, as the store must judge it.
-pub(super) fn write_condition(headers: &HeaderMap) -> Result<HeaderMap, Failure> {
+pub(super) fn write_condition(headers: &HeaderMap, place: &Place) -> Result<HeaderMap, Failure> {
     let received = fields(headers);
     let mut out = HeaderMap::new();
     match WriteCondition::of(Headers::new(&received))? {
@@ -41,7 +42,10 @@ pub(super) fn write_condition(headers: &HeaderMap) -> Result<HeaderMap, Failure>
             out.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
         WriteCondition::IfMatch(etag) => {
-            let value = HeaderValue::from_str(&quoted(&etag::upstream(&etag)));
+            let etag = etag::upstream(&etag);
+            // Ceph compares the header of a write as it stands with an ETag that has no quotes
+            let value = if place.upstream.profile() == Profile::Ceph { etag } else { quoted(&etag) };
+            let value = HeaderValue::from_str(&value);
             out.insert(header::IF_MATCH, value.map_err(|_| Failure::from(ErrorCode::InvalidArgument))?);
         }
     }
@@ -67,7 +71,7 @@ impl Call<'_> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
         self.exchange.note_bucket(place.id.as_str());
         let mut headers = forwarded(&self.accepted.headers);
-        headers.extend(write_condition(&self.accepted.headers)?);
+        headers.extend(write_condition(&self.accepted.headers, &place)?);
         let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
         // what the head declares is sealed with it: the object appears only if the body is so
         let declared = self.accepted.declared()?;

@@ -3,6 +3,10 @@
 //! | page | for |
 //! |---|---|
 //! | [threat model](threat_model) | what is promised, what is not, and what a loss or theft means |
+//! | [architecture] | the modules, and the way of a request through them |
+//! | [S3 semantics](s3) | what is done, what is verified, what differs, what is refused |
+//! | [configuration] | every table and key |
+//! | [operations] | signals, probes, metrics, logs, limits, `check`, `gc` |
 //! | [key custody](keys) | the keyring file, the life of a key, the recovery kit |
 //! | [offline work](offline) | `seal`, `open`, `inspect`, and leaving a provider |
 //! | [object format](object_format) | every byte that is stored |
@@ -19,6 +23,10 @@ macro_rules! pages {
     ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {$(
         $(#[$doc])*
         ///
+        /// [architecture]: crate::manual::architecture
+        /// [configuration]: crate::manual::configuration
+        /// [operations]: crate::manual::operations
+        /// [S3 semantics]: crate::manual::s3
         /// [embedded store]: crate::manual::embedded_store
         /// [glossary]: crate::manual::glossary
         /// [key custody]: crate::manual::keys
@@ -35,6 +43,10 @@ macro_rules! pages {
 }
 
 pages! {
+    /// The modules, and the way of a PUT and of a GET through them.
+    architecture = "architecture.md";
+    /// Every table and key of the configuration.
+    configuration = "configuration.md";
     /// The embedded store: objects in a local folder.
     embedded_store = "embedded-store.md";
     /// The project's words.
@@ -45,8 +57,12 @@ pages! {
     object_format = "object-format.md";
     /// Sealing and opening files without a gateway, and leaving a provider.
     offline = "offline.md";
+    /// Running the gateway: signals, probes, metrics, logs, limits.
+    operations = "operations.md";
     /// What is measured, and how to measure it.
     performance = "performance.md";
+    /// What S3 is here: what is done, what differs, what is refused.
+    s3 = "s3.md";
     /// What is tested, by what, and how to run it.
     testing = "testing.md";
     /// What is promised, what is not, and what a loss or theft means.

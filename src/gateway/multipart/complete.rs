@@ -144,7 +144,7 @@ impl Call<'_> {
         let document = self.document(MAX_DOCUMENT_LEN).await?;
         let listed = parse_complete_multipart_upload(&document)?;
         let whole = Whole::of(&self.accepted.headers)?;
-        let condition = write_condition(&self.accepted.headers)?;
+        let condition = write_condition(&self.accepted.headers, &place)?;
         let state = match self.state(&place, &names, upload).await {
             Ok(state) => state,
             Err(failure) if failure.code() == ErrorCode::NoSuchUpload => {

@@ -70,8 +70,13 @@ fn demo_once_shows_both_views_and_finds_no_plaintext() {
         let output = Command::new(BINARY).args(["demo", "--once", "--dir"]).arg(folder.path()).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        for part in ["What the application reads", "Dear board", "What the provider holds", "x-amz-meta-sealgate", "no run of 8"]
-        {
+        for part in [
+            "What the application reads",
+            "Dear board",
+            "What the provider holds",
+            "x-amz-meta-sealgate",
+            "no run of 8",
+        ] {
             assert!(text.contains(part), "{part}");
         }
         let urls: Vec<_> = text.lines().filter(|line| line.contains("http://")).collect();
@@ -160,8 +165,8 @@ fn serve() -> Served {
         let text = std::fs::read_to_string(&log).unwrap();
         if let Some(line) = text.lines().find(|line| line.contains("\"serving\"")) {
             let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            address = line["address"].as_str().unwrap().to_owned();
-            admin = line["admin"].as_str().unwrap().to_owned();
+            line["address"].as_str().unwrap().clone_into(&mut address);
+            line["admin"].as_str().unwrap().clone_into(&mut admin);
             break;
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -256,7 +261,11 @@ async fn a_termination_drains_and_the_log_holds_no_name_and_no_secret() {
     let _ = served.app.get("demo", "another-secret-name").await;
     assert_eq!(probe(&served.admin, "/ready").0, 200);
     assert_eq!(probe(&served.admin, "/live").0, 200);
-    assert!(probe(&served.admin, "/metrics").1.contains("sealgate_requests_total{operation=\"PutObject\",status=\"2xx\"} 1"));
+    assert!(
+        probe(&served.admin, "/metrics")
+            .1
+            .contains("sealgate_requests_total{operation=\"PutObject\",status=\"2xx\"} 1")
+    );
 
     // a transfer under way goes on
     served.app.put("demo", "large-secret-name", noise(48 << 20, 1)).await.unwrap();
@@ -271,7 +280,18 @@ async fn a_termination_drains_and_the_log_holds_no_name_and_no_secret() {
     assert!(log.contains("\"operation\":\"GetObject\"") && log.contains("\"bucket_id\":\"demo\""));
     let secrets = [secret_of(&served.dir, "sealgate"), secret_of(&served.dir, "provider")];
     let passphrase = std::fs::read_to_string(served.dir.join("passphrase")).unwrap();
-    for word in ["secret-object-name", "another-secret", "large-secret", "MARKER", "marker-type", "metadata-of", "Signature=", passphrase.trim(), &secrets[0], &secrets[1]] {
+    for word in [
+        "secret-object-name",
+        "another-secret",
+        "large-secret",
+        "MARKER",
+        "marker-type",
+        "metadata-of",
+        "Signature=",
+        passphrase.trim(),
+        &secrets[0],
+        &secrets[1],
+    ] {
         assert!(!log.contains(word), "{word}");
     }
     for line in log.lines() {
