@@ -224,7 +224,7 @@ impl Call<'_> {
         let until = until.ok_or_else(|| Failure::ours("a range beyond the object"))?;
         let reader = BodyReader::range(Arc::clone(envelope.dek()), layout, plain)?;
         let stored = Stored::unread(source, shape.total, until);
-        Ok(Plaintext::Opened { body: pump::open(reader, stored, plain.len(), failure.clone()), failure, hasher })
+        Ok(Plaintext::Opened { body: pump::open(reader, stored, plain.len(), failure.clone(), None), failure, hasher })
     }
 }
 

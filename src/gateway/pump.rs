@@ -25,6 +25,7 @@ use crate::format::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
 use crate::format::trailer::Digests;
 use crate::ingress::IngressBody;
 use crate::net::body::Body;
+use crate::net::budget::Lease;
 use crate::s3::checksum::VerifiedBody;
 use crate::s3::error::{ErrorCode, S3Error};
 
@@ -252,9 +253,12 @@ impl VerifiedSlot {
     }
 }
 
-/// The plaintext of `len` bytes that `reader` opens from what is stored.
-pub(super) fn open(reader: BodyReader, stored: Stored, len: u64, failure: FailureSlot) -> Body {
-    generate(len, failure, move |out| open_into(reader, stored, out))
+/// The plaintext of `len` bytes that `reader` opens from what is stored. `lease` is the memory that the transfer takes.
+pub(super) fn open(reader: BodyReader, stored: Stored, len: u64, failure: FailureSlot, lease: Option<Lease>) -> Body {
+    generate(len, failure, move |out| async move {
+        let _held = lease;
+        open_into(reader, stored, out).await
+    })
 }
 
 /// The last plaintext that there is goes on only once all that is read is verified: with it the receiver has as many bytes as

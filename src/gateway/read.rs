@@ -16,7 +16,7 @@ use super::policy::Right;
 use super::pump;
 use super::tails::Tail;
 use super::upstream::{Shape, Source, Stored, discard, pin};
-use super::{Call, Core};
+use super::{Call, Core, TRANSFER_BASE};
 use crate::format::envelope::Envelope;
 use crate::format::geometry;
 use crate::format::layout::Layout;
@@ -264,15 +264,20 @@ impl Call<'_> {
             // the first piece asks for what is wanted
             None => Stored::unread(source, total, until),
         };
-        let opened = pump::open(reader, stored, len, failure.clone());
+        // what is verified whole is held whole
+        let lease = if len > limit {
+            self.core.reserve_transfer(len).await?
+        } else {
+            let held = usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory"))?;
+            self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?
+        };
+        let opened = pump::open(reader, stored, len, failure.clone(), Some(lease));
         let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
         if len > limit {
             return begun(opened).await.map_err(|_| reason());
         }
         let limit = usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory"))?;
-        let lease = self.core.reserve(limit).await?;
         let collected = collect(opened, limit).await;
-        drop(lease);
         match collected {
             Ok(bytes) => Ok(body::full(bytes)),
             Err(_) => Err(reason()),

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
-use super::timed::{TimedBody, TimedIo};
+use super::timed::{Progress, Taken, TimedBody, TimedIo};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -200,18 +200,21 @@ where
     let (idle, mut stop) = (settings.idle_timeout, shared.stop.clone());
     let busy = Arc::new(AtomicBool::new(is_h2));
     let io = TokioIo::new(TimedIo::new(io, settings.header_timeout, idle, Arc::clone(&busy)));
+    let progress = Arc::new(Progress::default());
     let service = {
-        let (shared, busy) = (Arc::clone(&shared), Arc::clone(&busy));
+        let (shared, busy, progress) = (Arc::clone(&shared), Arc::clone(&busy), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
-            let (shared, busy) = (Arc::clone(&shared), Arc::clone(&busy));
+            let (shared, busy, progress) = (Arc::clone(&shared), Arc::clone(&busy), Arc::clone(&progress));
             async move {
                 busy.store(true, Ordering::Relaxed);
                 let request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
                 let response = shared.handler.handle(request, peer).await;
                 if !is_h2 {
                     busy.store(false, Ordering::Relaxed);
+                    return Ok::<_, std::convert::Infallible>(response);
                 }
-                Ok::<_, std::convert::Infallible>(response)
+                // the socket says nothing of a stream whose receiver takes nothing
+                Ok(response.map(|body| Taken::new(body, progress).boxed_unsync()))
             }
         })
     };
@@ -220,6 +223,7 @@ where
     };
     let ended = |error: hyper::Error| io::Error::other(error);
     if is_h2 {
+        let stalled = progress.stalled(idle);
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -231,11 +235,17 @@ where
             .keep_alive_interval(Some(settings.keep_alive))
             .keep_alive_timeout(idle);
         let mut connection = pin!(builder.serve_connection(io, service));
+        let served = async {
+            tokio::select! {
+                done = connection.as_mut() => return done.map_err(ended),
+                () = stopping => connection.as_mut().graceful_shutdown(),
+            }
+            connection.await.map_err(ended)
+        };
         tokio::select! {
-            done = connection.as_mut() => return done.map_err(ended),
-            () = stopping => connection.as_mut().graceful_shutdown(),
+            done = served => done,
+            () = stalled => Err(io::ErrorKind::TimedOut.into()),
         }
-        connection.await.map_err(ended)
     } else {
         let mut builder = http1::Builder::new();
         builder

@@ -1,10 +1,10 @@
 //! Time-outs by progress: what still moves is never cut, what stands still is.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::body::BodyError;
+use super::body::{Body, BodyError};
 
 /// A deadline that is armed when something stands still and disarmed when it moves.
 #[derive(Default)]
@@ -67,6 +67,71 @@ where
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         this.stall.poll_over(this.limit, cx).map(|()| Some(Err(BodyError::TimedOut)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether the answers of a connection of HTTP/2 move: its socket may be idle because the other side opens no window.
+#[derive(Default)]
+pub(super) struct Progress {
+    under_way: AtomicUsize,
+    moves: AtomicU64,
+}
+
+impl Progress {
+    /// Ready once answers were under way for `limit` and none of them moved.
+    pub(super) fn stalled(self: &Arc<Self>, limit: Duration) -> impl Future<Output = ()> + use<> {
+        let progress = Arc::clone(self);
+        async move {
+            loop {
+                let before = progress.moves.load(Ordering::Relaxed);
+                let began_busy = progress.under_way.load(Ordering::Relaxed) > 0;
+                sleep(limit).await;
+                let is_busy = progress.under_way.load(Ordering::Relaxed) > 0;
+                if began_busy && is_busy && progress.moves.load(Ordering::Relaxed) == before {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// An answer's body, counted in its connection's [`Progress`].
+pub(super) struct Taken {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl Taken {
+    pub(super) fn new(body: Body, progress: Arc<Progress>) -> Self {
+        progress.under_way.fetch_add(1, Ordering::Relaxed);
+        progress.moves.fetch_add(1, Ordering::Relaxed);
+        Self { body, progress }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.progress.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.progress.moves.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl HttpBody for Taken {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // asked for more, so what was there is taken; a body that has nothing is the store's to time
+        self.progress.moves.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

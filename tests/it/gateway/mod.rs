@@ -7,3 +7,4 @@ mod multipart;
 mod operations;
 mod process;
 pub mod rig;
+mod tls;

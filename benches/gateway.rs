@@ -1,0 +1,481 @@
+//! The whole gateway, as a process of its own, between signed clients and an in-memory store on loopback; beside it, in
+//! the same interleaved run, nginx as a plain reverse proxy with large and with default buffers, where it is installed.
+//!
+//!     cargo bench --bench gateway               five rounds of three seconds per cell
+//!     cargo bench --bench gateway -- --test     a smoke run
+//!
+//! What counts is CPU time **of the proxy's processes**, from /proc: seconds per GB, microseconds per request. On a shared
+//! machine only ratios within one run mean something. Clients and store run in this process and are not counted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
+#![allow(clippy::too_many_lines, clippy::type_complexity)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use sealgate::clock::{Clock as _, SystemClock, Timestamp};
+use sealgate::crypto::random::RandomSource;
+use sealgate::crypto::wrap::WrapAlg;
+use sealgate::keys::keyring::{Argon2Params, Keyring, KeyringFile, Readiness};
+use sealgate::keys::recovery::{KitForm, RecoverySecret};
+use sealgate::net::body::{self, Body};
+use sealgate::net::server::{Handler, Peer, ServerSettings, ServerStats, serve};
+use sealgate::s3::xml::{KeyEncoding, ListBucketResult, ListedObject, Page};
+use sealgate::secret::Secret;
+use sealgate::sigv4::uri::Query;
+use sealgate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
+use sealgate::store::{Payload, StoreRequest, Upstream};
+use zeroize::Zeroizing;
+
+const MIB: usize = 1 << 20;
+
+/// The store: objects in memory; what is put under `sink` is read and thrown away.
+#[derive(Default)]
+struct Origin {
+    objects: Mutex<HashMap<String, (HeaderMap, Bytes)>>,
+    requests: AtomicU64,
+}
+
+impl Origin {
+    fn answer(status: u16, text: String) -> Response<Body> {
+        Response::builder().status(status).body(body::full(text)).unwrap()
+    }
+}
+
+impl Handler for Origin {
+    async fn handle(&self, request: Request<Body>, _: Peer) -> Response<Body> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let (head, mut body) = request.into_parts();
+        let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or_default());
+        if query.contains("list-type") {
+            let contents = (0..1000).map(|i| ListedObject {
+                key: format!("some/folder/object-{i:06}.parquet"),
+                last_modified: Timestamp::from_unix_millis(1_764_000_000_000),
+                etag: "\"0123456789abcdef0123456789abcdef\"".to_owned(),
+                size: 4_735_512,
+                storage_class: Some("STANDARD".to_owned()),
+                owner: None,
+            });
+            let result = ListBucketResult {
+                name: "b".to_owned(),
+                prefix: String::new(),
+                delimiter: None,
+                max_keys: 1000,
+                is_truncated: false,
+                encoding: KeyEncoding::Url,
+                page: Page::V2 {
+                    key_count: 1000,
+                    continuation_token: None,
+                    next_continuation_token: None,
+                    start_after: None,
+                },
+                contents: contents.collect(),
+                common_prefixes: Vec::new(),
+            };
+            return Self::answer(200, result.to_xml());
+        }
+        if head.method == Method::PUT {
+            let is_sink = path.contains("sink");
+            let mut bytes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let Ok(data) = frame.unwrap().into_data() else { continue };
+                if !is_sink {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+            let mut kept = HeaderMap::new();
+            if let Some(envelope) = head.headers.get("x-amz-meta-sealgate") {
+                kept.insert("x-amz-meta-sealgate", envelope.clone());
+            }
+            if !is_sink {
+                self.objects.lock().unwrap().insert(path, (kept, bytes.into()));
+            }
+            return Response::builder().header("etag", "\"e-1\"").body(body::empty()).unwrap();
+        }
+        let found = self.objects.lock().unwrap().get(&path).cloned();
+        let Some((kept, bytes)) = found else { return Self::answer(404, String::new()) };
+        let range = head.headers.get("range").and_then(|r| r.to_str().ok()?.strip_prefix("bytes=").map(str::to_owned));
+        let total = bytes.len();
+        let (slice, status, shown) = match range.as_deref().and_then(|r| r.split_once('-')) {
+            None => (bytes, StatusCode::OK, None),
+            Some(("", n)) => {
+                let start = total - n.parse::<usize>().unwrap().min(total);
+                (bytes.slice(start..), StatusCode::PARTIAL_CONTENT, Some((start, total)))
+            }
+            Some((a, b)) => {
+                let start: usize = a.parse().unwrap();
+                let end = b.parse::<usize>().map_or(total, |b| (b + 1).min(total));
+                (bytes.slice(start..end), StatusCode::PARTIAL_CONTENT, Some((start, end)))
+            }
+        };
+        let mut response =
+            Response::builder().status(status).header("etag", "\"e-1\"").header("content-length", slice.len());
+        if let Some((start, end)) = shown {
+            response = response.header("content-range", format!("bytes {start}-{}/{total}", end - 1));
+        }
+        let is_head = head.method == Method::HEAD;
+        let mut response = response.body(if is_head { body::empty() } else { body::full(slice) }).unwrap();
+        response.headers_mut().extend(kept);
+        response
+    }
+}
+
+/// A proxy that is measured.
+struct Proxy {
+    name: &'static str,
+    bucket: &'static str,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The process and its children.
+fn family(root: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{root}/task/{root}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    std::iter::once(root).chain(children).collect()
+}
+
+fn cpu_seconds(root: u32) -> f64 {
+    let ticks = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let field = |i: usize| rest.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
+        field(11) + field(12)
+    };
+    family(root).into_iter().map(ticks).sum::<f64>() / 100.0
+}
+
+fn resident_mib(root: u32) -> f64 {
+    let peak = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default().to_owned();
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
+    };
+    family(root).into_iter().map(peak).sum()
+}
+
+fn client(address: SocketAddr) -> Arc<Upstream> {
+    let settings = UpstreamSettings {
+        name: "client".to_owned(),
+        endpoint: format!("http://{address}").parse().unwrap(),
+        region: "us-east-1".to_owned(),
+        profile: Profile::Generic,
+        addressing: Addressing::Path,
+        credentials: Credentials {
+            access_key_id: "AKBENCH".to_owned(),
+            secret: Secret::from_text(&Zeroizing::new("secret of the bench".to_owned())),
+            session_token: None,
+        },
+        ca: None,
+        proxy: None,
+        timeouts: UpstreamTimeouts {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_mins(1),
+            idle: Duration::from_mins(1),
+        },
+        max_requests: 256,
+    };
+    Arc::new(Upstream::new(settings, Arc::new(SystemClock)).unwrap())
+}
+
+/// One kind of request.
+#[derive(Clone, Copy)]
+struct Workload {
+    name: &'static str,
+    method: &'static str,
+    key: &'static str,
+    size: usize,
+    connections: usize,
+    per_request: bool,
+}
+
+const WORKLOADS: [Workload; 7] = [
+    Workload { name: "GET 64 MiB", method: "GET", key: "64m", size: 64 * MIB, connections: 4, per_request: false },
+    Workload { name: "PUT 64 MiB", method: "PUT", key: "sink", size: 64 * MIB, connections: 4, per_request: false },
+    Workload { name: "PUT 1 MiB", method: "PUT", key: "sink", size: MIB, connections: 8, per_request: false },
+    Workload { name: "GET 4 KiB", method: "GET", key: "4k", size: 4096, connections: 16, per_request: true },
+    Workload { name: "PUT 4 KiB", method: "PUT", key: "sink", size: 4096, connections: 16, per_request: true },
+    Workload { name: "range 64 KiB", method: "RANGE", key: "64m", size: 65_536, connections: 8, per_request: true },
+    Workload { name: "LIST 1000", method: "LIST", key: "", size: 0, connections: 4, per_request: true },
+];
+
+async fn once(client: &Upstream, bucket: &str, work: Workload, body: &Bytes, round: u64) -> u64 {
+    let mut query = Query::default();
+    let mut headers = HeaderMap::new();
+    let (method, key) = match work.method {
+        "LIST" => {
+            query.push("list-type", "2");
+            (Method::GET, None)
+        }
+        "RANGE" => {
+            let from = round.wrapping_mul(7_919_777) % (63 * MIB as u64);
+            headers.insert("range", format!("bytes={from}-{}", from + 65_535).parse().unwrap());
+            (Method::GET, Some(work.key))
+        }
+        "PUT" => (Method::PUT, Some(work.key)),
+        _ => (Method::GET, Some(work.key)),
+    };
+    let payload = match work.method {
+        "PUT" => Payload::Stream { body: body::full(body.clone()), len: body.len() as u64 },
+        _ => Payload::Empty,
+    };
+    let request = StoreRequest {
+        method,
+        bucket: Some(bucket),
+        key: key.map(str::as_bytes),
+        query,
+        headers,
+        body: payload,
+        identity: None,
+        trace: None,
+    };
+    let answer = client.send(request).await.unwrap_or_else(|error| panic!("{}: {error}", work.name));
+    let mut len = if work.method == "PUT" { body.len() as u64 } else { 0 };
+    let mut body = answer.body;
+    while let Some(frame) = body.frame().await {
+        len += frame.unwrap().into_data().map_or(0, |data| data.len() as u64);
+    }
+    len
+}
+
+struct Cell {
+    cpu: f64,
+    requests: u64,
+    bytes: u64,
+    p50: Duration,
+    p99: Duration,
+    seconds: f64,
+}
+
+async fn measure(proxy: &Proxy, work: Workload, time: Duration) -> Cell {
+    let client = client(proxy.address);
+    let body = Bytes::from(vec![7u8; if work.method == "PUT" { work.size } else { 0 }]);
+    // connections, caches
+    once(&client, proxy.bucket, work, &body, 1).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (before, begun) = (cpu_seconds(proxy.child.id()), Instant::now());
+    let mut tasks = Vec::new();
+    for worker in 0..work.connections {
+        let (client, stop, body, bucket) = (Arc::clone(&client), Arc::clone(&stop), body.clone(), proxy.bucket);
+        tasks.push(tokio::spawn(async move {
+            let (mut bytes, mut times) = (0, Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                let from = Instant::now();
+                bytes += once(&client, bucket, work, &body, worker as u64 * 1_000_003 + times.len() as u64).await;
+                times.push(from.elapsed());
+            }
+            (bytes, times)
+        }));
+    }
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    let (mut bytes, mut times) = (0, Vec::new());
+    for task in tasks {
+        let (more, mut some) = task.await.unwrap();
+        bytes += more;
+        times.append(&mut some);
+    }
+    let (seconds, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds(proxy.child.id()) - before);
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    Cell { cpu, requests: times.len() as u64, bytes, p50: at(0.5), p99: at(0.99), seconds }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn start_sealgate(dir: &Path, origin: SocketAddr) -> Proxy {
+    let random = RandomSource::new(&[b"bench"]);
+    let now = SystemClock.now();
+    let kit = RecoverySecret::draw(now, &random).unwrap();
+    let passphrase = Secret::from_bytes_of(b"passphrase of the bench");
+    let mut keyring = Keyring::create(&passphrase, Argon2Params::FLOOR, (&kit, KitForm::Phrase), now, &random).unwrap();
+    let (name, tenant) = ("default".parse().unwrap(), "main".parse().unwrap());
+    keyring.create_entry(&name, &tenant, WrapAlg::Local, Readiness::Active, now, &random).unwrap();
+    KeyringFile::new(dir.join("keyring")).create(&keyring, now, &random).unwrap();
+    private(&dir.join("passphrase"), "passphrase of the bench\n");
+    private(
+        &dir.join("credentials"),
+        "[app]\naws_access_key_id = AKBENCH\naws_secret_access_key = secret of the bench\n[up]\naws_access_key_id = \
+         x\naws_secret_access_key = y\n",
+    );
+    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let config = format!(
+        "[listen]\naddress = \"{address}\"\n[[upstream]]\nname = \"o\"\nendpoint = \"http://{origin}\"\nprofile = \
+         \"aws\"\ncredentials = {{ file = \"credentials\", profile = \"up\" }}\n[keys]\nfile = \
+         \"keyring\"\npassphrase_file = \"passphrase\"\n[[tenant]]\nid = \"main\"\n[[bucket]]\nname = \"sealed\"\nupstream \
+         = \"o\"\nupstream_name = \"sealed\"\nid = \"sealed\"\ntenant = \"main\"\nkek = \"default\"\n[[credential]]\ncredentials \
+         = {{ file = \"credentials\", profile = \"app\" }}\ntenant = \"main\"\nbuckets = [\"sealed\"]\n"
+    );
+    fs::write(dir.join("gateway.toml"), config).unwrap();
+    let log = fs::File::create(dir.join("log")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_sealgate"))
+        .args(["serve", "--config"])
+        .arg(dir.join("gateway.toml"))
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    Proxy { name: "sealgate", bucket: "sealed", address, child }
+}
+
+fn start_nginx(dir: &Path, name: &'static str, buffers: &str, origin: SocketAddr) -> Option<Proxy> {
+    let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+    let dir = dir.join(name.replace(' ', "-"));
+    fs::create_dir_all(&dir).unwrap();
+    let config = format!(
+        "daemon off; worker_processes 2; pid {0}/pid; error_log {0}/error.log;\nevents {{ worker_connections 512; }}\nhttp {{ \
+         access_log off; client_body_temp_path {0}/body; proxy_temp_path {0}/proxy; fastcgi_temp_path {0}/f; \
+         uwsgi_temp_path {0}/u; scgi_temp_path {0}/s; client_max_body_size 0; {buffers}\nupstream o {{ server {origin}; \
+         keepalive 64; }}\nserver {{ listen {address}; location / {{ proxy_pass http://o; proxy_http_version 1.1; \
+         proxy_set_header Connection \"\"; }} }} }}",
+        dir.display()
+    );
+    fs::write(dir.join("nginx.conf"), config).unwrap();
+    let child = Command::new("nginx")
+        .arg("-c")
+        .arg(dir.join("nginx.conf"))
+        .arg("-p")
+        .arg(&dir)
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    Some(Proxy { name, bucket: "plain", address, child })
+}
+
+async fn wait_for(address: SocketAddr) {
+    for _ in 0..200 {
+        if tokio::net::TcpStream::connect(address).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nothing listens on {address}");
+}
+
+#[tokio::main]
+async fn main() {
+    let is_smoke = std::env::args().any(|argument| argument == "--test");
+    let (rounds, time) = if is_smoke { (1, Duration::from_millis(300)) } else { (5, Duration::from_secs(3)) };
+    let folder = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let origin = Arc::new(Origin::default());
+    let server = Arc::clone(&origin);
+    tokio::spawn(async move {
+        let settings = ServerSettings { max_buf: 2 * MIB, ..ServerSettings::default() };
+        serve(listener, settings, server, Arc::new(ServerStats::default()), std::future::pending()).await
+    });
+    let large = "proxy_buffer_size 64k; proxy_buffers 8 128k; proxy_busy_buffers_size 256k; client_body_buffer_size 256k; \
+                 proxy_request_buffering off; proxy_max_temp_file_size 0;";
+    let mut proxies = vec![start_sealgate(folder.path(), address)];
+    if let Some(nginx) = start_nginx(folder.path(), "nginx large", large, address) {
+        proxies.push(nginx);
+        proxies.extend(start_nginx(folder.path(), "nginx default", "", address));
+    } else {
+        println!("nginx is not installed: no ratios");
+    }
+    for proxy in &proxies {
+        wait_for(proxy.address).await;
+        let client = client(proxy.address);
+        for (key, size) in [("64m", 64 * MIB), ("4k", 4096), ("64k", 65_536)] {
+            let work = Workload { name: "fill", method: "PUT", key, size, connections: 1, per_request: true };
+            once(&client, proxy.bucket, work, &vec![3u8; size].into(), 0).await;
+        }
+    }
+    let mut cells: BTreeMap<(usize, usize), Vec<Cell>> = BTreeMap::new();
+    let mut upstream_per_list = 0.0;
+    for round in 0..rounds {
+        for (w, work) in WORKLOADS.iter().enumerate() {
+            for turn in 0..proxies.len() {
+                // another order in every round
+                let p = (turn + round) % proxies.len();
+                let before = origin.requests.load(Ordering::Relaxed);
+                let cell = measure(&proxies[p], *work, time).await;
+                if work.method == "LIST" && proxies[p].name == "sealgate" {
+                    let asked = origin.requests.load(Ordering::Relaxed) - before;
+                    upstream_per_list = asked as f64 / (cell.requests + 1) as f64;
+                }
+                cells.entry((w, p)).or_default().push(cell);
+            }
+        }
+    }
+    let cost = |w: usize, cell: &Cell| {
+        if WORKLOADS[w].per_request {
+            cell.cpu * 1e6 / cell.requests as f64
+        } else {
+            cell.cpu * 1e9 / cell.bytes as f64
+        }
+    };
+    println!(
+        "{:<14} {:<14} {:>14} {:>8} {:>10} {:>9} {:>9}",
+        "workload", "proxy", "CPU", "ratio", "req/s", "p50 ms", "p99 ms"
+    );
+    let mut ratios: HashMap<&str, f64> = HashMap::new();
+    let nginx = proxies.iter().position(|proxy| proxy.name == "nginx large");
+    for (w, work) in WORKLOADS.iter().enumerate() {
+        for (p, proxy) in proxies.iter().enumerate() {
+            let all = &cells[&(w, p)];
+            let unit = if work.per_request { "µs/req" } else { "s/GB" };
+            let value = median(all.iter().map(|cell| cost(w, cell)).collect());
+            let ratio = nginx.map(|n| {
+                median(all.iter().zip(&cells[&(w, n)]).map(|(ours, theirs)| cost(w, ours) / cost(w, theirs)).collect())
+            });
+            if let (Some(ratio), "sealgate") = (ratio, proxy.name) {
+                ratios.insert(work.name, ratio);
+            }
+            let rate = median(all.iter().map(|cell| cell.requests as f64 / cell.seconds).collect());
+            let (p50, p99) = (all[0].p50.as_secs_f64() * 1e3, all[0].p99.as_secs_f64() * 1e3);
+            let mut line = String::new();
+            let _ = write!(line, "{:<14} {:<14} {value:>8.3} {unit:<6}", work.name, proxy.name);
+            let _ = write!(line, " {:>7}", ratio.map_or(String::new(), |r| format!("{r:.2}")));
+            println!("{line} {rate:>10.0} {p50:>9.2} {p99:>9.2}");
+        }
+    }
+    println!("peak resident memory of sealgate: {:.0} MiB", resident_mib(proxies[0].child.id()));
+    println!("requests to the store per LIST: {upstream_per_list:.2}");
+    if is_smoke {
+        return;
+    }
+    println!("\nthe bar, in CPU of the proxy relative to nginx with large buffers:");
+    for (name, bound) in [
+        ("GET 64 MiB", 1.45),
+        ("PUT 64 MiB", 1.6),
+        ("PUT 1 MiB", 1.8),
+        ("GET 4 KiB", 1.8),
+        ("PUT 4 KiB", 1.8),
+        ("range 64 KiB", 2.2),
+    ] {
+        if let Some(ratio) = ratios.get(name) {
+            println!("{name:<14} {ratio:>5.2} ≤ {bound}  {}", if *ratio <= bound { "met" } else { "MISSED" });
+        }
+    }
+}
