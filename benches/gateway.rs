@@ -141,7 +141,9 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // nginx's workers outlive a master that is killed outright
+        let _ =
+            rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -365,6 +367,7 @@ fn start_nginx(dir: &Path, name: &'static str, buffers: &str, origin: SocketAddr
         .arg(dir.join("nginx.conf"))
         .arg("-p")
         .arg(&dir)
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
