@@ -93,7 +93,7 @@ impl Call<'_> {
             reads.insert(HeaderName::from_static("x-amz-expected-bucket-owner"), owner.clone());
         }
         let source = Source::new(origin, from.object.key.clone(), from.version_id.clone(), &reads, self.exchange);
-        let conditions = conditions(&self.accepted.headers, true);
+        let conditions = conditions(&self.accepted.headers, true)?;
         let opening = self.core.head_object(source.clone(), Some(&conditions)).await.map_err(|failure| {
             // a copy answers 412 where a read answers 304
             if failure.code() == ErrorCode::NotModified { ErrorCode::PreconditionFailed.into() } else { failure }

@@ -3,6 +3,8 @@
 //! A store's ETag without a dash gets `-0` behind it; clients that compare an ETag with an MD5 do so only if it has no dash.
 //! The way back is exact, so that conditions can be judged by the store.
 
+use crate::s3::conditional::EtagCondition;
+
 /// The ETag shown for a store's ETag; both without quotes.
 #[must_use]
 pub fn downstream(upstream: &str) -> String {
@@ -20,19 +22,15 @@ pub fn upstream(downstream: &str) -> String {
     }
 }
 
-/// `If-Match` or `If-None-Match` as the store must judge it: a list of quoted ETags, each mapped, or `*`.
+/// The store's condition for one of the client's: a list of quoted ETags, each mapped, or `*`.
 #[must_use]
-pub fn upstream_condition(header: &[u8]) -> Option<String> {
-    let text = str::from_utf8(header).ok()?.trim();
-    if text == "*" {
-        return Some("*".to_owned());
+pub fn upstream_condition(condition: &EtagCondition) -> String {
+    match condition {
+        EtagCondition::Any => "*".to_owned(),
+        EtagCondition::OneOf(tags) => {
+            tags.iter().map(|tag| format!("\"{}\"", upstream(tag))).collect::<Vec<_>>().join(", ")
+        }
     }
-    let mapped = text.split(',').map(|etag| {
-        let etag = etag.trim();
-        let etag = etag.strip_prefix("W/").unwrap_or(etag);
-        format!("\"{}\"", upstream(crate::s3::xml::unquoted(etag)))
-    });
-    Some(mapped.collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]
@@ -51,7 +49,9 @@ mod tests {
     #[test]
     fn an_md5_fits_no_object() {
         assert_eq!(upstream("d41d8cd98f00b204e9800998ecf8427e"), "d41d8cd98f00b204e9800998ecf8427e-none");
-        assert_eq!(upstream_condition(b"*").as_deref(), Some("*"));
-        assert_eq!(upstream_condition(b"\"a-0\", b-2,W/\"c\"").as_deref(), Some("\"a\", \"b-2\", \"c-none\""));
+        let mapped = |header: &[u8]| upstream_condition(&EtagCondition::parse(header).unwrap());
+        assert_eq!(mapped(b"*"), "*");
+        assert_eq!(mapped(b"\"a-0\", b-2,W/\"c\""), "\"a\", \"b-2\", \"c-none\"");
+        assert_eq!(mapped(b"\"a,b-0\""), "\"a,b\"", "a comma within quotes is the ETag's own");
     }
 }

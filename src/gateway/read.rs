@@ -22,30 +22,38 @@ use crate::format::geometry;
 use crate::format::layout::Layout;
 use crate::format::open::{BodyReader, needs_trailer};
 use crate::format::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
+use crate::ingress::fields;
 use crate::net::body::{self, Body, collect};
 use crate::object::{PartNumber, PlaintextRange};
+use crate::s3::conditional::Conditions;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::ReadObject;
 use crate::s3::range::{RangeSpec, content_range};
 use crate::s3::xml::unquoted;
+use crate::sigv4::{Headers, format_http_date};
 use crate::store::Answer;
 
-/// The conditions of a read as the store must judge them.
-pub(super) fn conditions(headers: &HeaderMap, copy_source: bool) -> HeaderMap {
+/// The conditions of a read as the store must judge them. One that cannot be read is refused: a guard must not be dropped.
+pub(super) fn conditions(headers: &HeaderMap, copy_source: bool) -> Result<HeaderMap, Failure> {
+    let received = fields(headers);
+    let view = Headers::new(&received);
+    let asked = if copy_source { Conditions::of_copy_source(view) } else { Conditions::of(view) }?;
     let mut out = HeaderMap::new();
-    for name in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
-        let from = if copy_source { format!("x-amz-copy-source-{name}") } else { name.to_owned() };
-        let Some(value) = headers.get(&from) else { continue };
-        let mapped = if name.ends_with("match") {
-            etag::upstream_condition(value.as_bytes()).and_then(|text| HeaderValue::from_str(&text).ok())
-        } else {
-            Some(value.clone())
-        };
-        if let Some(value) = mapped {
-            out.insert(HeaderName::from_static(name), value);
+    for (name, condition) in [(header::IF_MATCH, asked.if_match), (header::IF_NONE_MATCH, asked.if_none_match)] {
+        if let Some(condition) = condition {
+            insert(&mut out, name, &etag::upstream_condition(&condition))?;
         }
     }
-    out
+    let times = [
+        (header::IF_MODIFIED_SINCE, asked.if_modified_since),
+        (header::IF_UNMODIFIED_SINCE, asked.if_unmodified_since),
+    ];
+    for (name, time) in times {
+        if let Some(time) = time {
+            insert(&mut out, name, &format_http_date(time))?;
+        }
+    }
+    Ok(out)
 }
 
 /// What of an object is read.
@@ -150,7 +158,7 @@ impl Call<'_> {
         let (source, selection) = self.reading(read)?;
         let headers = &self.accepted.headers;
         for _ in 0..MAX_STARTS {
-            let opening = self.core.head_object(source.clone(), Some(&conditions(headers, false))).await?;
+            let opening = self.core.head_object(source.clone(), Some(&conditions(headers, false)?)).await?;
             let (layout, tail) = match opening.layout(self.core).await.map_err(Once::after_first) {
                 Err(Once::Changed) => continue,
                 Err(Once::Failed(failure)) => return Err(failure),
@@ -188,7 +196,7 @@ impl Call<'_> {
         read: &ReadObject,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Once> {
-        let conditions = conditions(headers, false);
+        let conditions = conditions(headers, false)?;
         let if_range = headers.get(header::IF_RANGE).filter(|_| matches!(selection, Selection::Range(_)));
         // a suffix and a part are somewhere that only the object's length tells
         let by_head =

@@ -100,6 +100,14 @@ async fn conditions_are_judged_by_the_etag_that_is_shown() {
     let bare = etag.replace("-0", "");
     assert_eq!(app.get_with("data", "c", &[("if-match", &bare)]).await.unwrap_err().0, 412);
 
+    // a guard that cannot be read, or stands twice, is refused and not dropped
+    for guards in
+        [vec![("if-match", "\"x")], vec![("if-match", "x-1"), ("if-match", "y-1")], vec![("if-none-match", "ü")]]
+    {
+        let refused = app.get_with("data", "c", &guards).await.unwrap_err();
+        assert_eq!(refused, (400, "InvalidArgument".to_owned()), "{guards:?}");
+    }
+
     assert_eq!(app.put_with("data", "c", &[("if-none-match", "*")], "two").await.unwrap_err().0, 412);
     assert_eq!(app.put_with("data", "c", &[("if-match", "\"x-1\"")], "two").await.unwrap_err().0, 412);
     app.put_with("data", "c", &[("if-match", &etag)], "two").await.unwrap();
