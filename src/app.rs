@@ -17,7 +17,7 @@ use crate::config::{Config, TlsFiles};
 use crate::crypto::random::RandomSource;
 use crate::crypto::wrap::{Binding, DataKey, KekId, RECORD_LEN, RECORD_NONCE_LEN, WrappedKey};
 use crate::gateway::{Components, Gateway};
-use crate::keys::file::{FileError, read_private};
+use crate::keys::file::{FileError, read_secret_line};
 use crate::keys::keyring::{Keyring, KeyringFile};
 use crate::keys::{EntryName, KeyFuture, KeyProvider, KeyScope};
 use crate::net::server::{Drained, ServerSettings, ServerStats, serve};
@@ -64,9 +64,8 @@ const MAX_PASSPHRASE_LEN: u64 = 64 << 10;
 
 fn open_keyring(file: &std::path::Path, passphrase_file: &std::path::Path) -> Result<Keyring, AppError> {
     let wrong = |error: &dyn std::fmt::Display| AppError::Keyring(error.to_string());
-    let bytes = read_private(passphrase_file, MAX_PASSPHRASE_LEN).map_err(|error: FileError| wrong(&error))?;
-    let end = bytes.len() - bytes.iter().rev().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    let passphrase = Secret::from_bytes_of(bytes.get(..end).unwrap_or_default());
+    let bytes = read_secret_line(passphrase_file, MAX_PASSPHRASE_LEN).map_err(|error: FileError| wrong(&error))?;
+    let passphrase = Secret::from_bytes_of(&bytes);
     let sealed = KeyringFile::new(file).read().map_err(|error| wrong(&error))?;
     sealed.open(&passphrase).map_err(|error| wrong(&error))
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::descriptor::duplicate;
 use super::environment::read_line_of;
 use super::{Environment, Failure};
-use crate::keys::file::{FileError, read_private};
+use crate::keys::file::{FileError, read_secret_line};
 use crate::keys::keyring::{Keyring, KeyringFile};
 use crate::secret::Secret;
 
@@ -149,13 +149,12 @@ fn given(file: Option<&Path>, fd: Option<u32>, env: &mut Environment<'_>) -> Res
     let limit = u64::try_from(MAX_PASSPHRASE).unwrap_or(u64::MAX);
     match (file, fd) {
         (Some(path), _) => {
-            let bytes = read_private(path, limit.saturating_add(2)).map_err(|error| {
+            let bytes = read_secret_line(path, limit.saturating_add(2)).map_err(|error| {
                 let is_pipe = matches!(error, FileError::NotAFile { .. });
                 let failure = Failure::from(error);
                 if is_pipe { failure.and("--passphrase-fd N reads from a pipe or descriptor") } else { failure }
             })?;
-            let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-            checked(text.strip_suffix(b"\r").unwrap_or(text)).map(Some)
+            checked(&bytes).map(Some)
         }
         // Through the buffer that the rest of standard input comes through.
         (None, Some(0)) => {

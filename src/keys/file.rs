@@ -86,6 +86,17 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileE
     read(path, limit, true)
 }
 
+/// Reads a file as [`read_private`] does that holds one secret: one line end at its end is ignored, as an editor leaves it.
+pub fn read_secret_line(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let mut bytes = read_private(path, limit)?;
+    for end in [b'\n', b'\r'] {
+        if bytes.last() == Some(&end) {
+            bytes.pop();
+        }
+    }
+    Ok(bytes)
+}
+
 /// Like [`read_private`], without regard to owner and permissions: for what is no secret by itself.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read(path, limit, false)
@@ -293,6 +304,25 @@ mod tests {
         }
         assert!(matches!(read_private(dir.path(), 5), Err(FileError::NotAFile { .. })));
         assert!(matches!(read_private(&dir.path().join("none"), 5), Err(FileError::Io { .. })));
+    }
+
+    #[test]
+    fn a_secret_is_all_of_a_file_but_one_line_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        for (stored, secret) in [
+            (&b"word"[..], &b"word"[..]),
+            (b"word\n", b"word"),
+            (b"word\r\n", b"word"),
+            (b"word\n\n", b"word\n"),
+            (b"word\r\r\n", b"word\r"),
+            (b"\n", b""),
+            (b"", b""),
+        ] {
+            fs::write(&path, stored).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(*read_secret_line(&path, 64).unwrap(), secret, "{stored:?}");
+        }
     }
 
     #[test]
