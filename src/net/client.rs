@@ -1,11 +1,12 @@
 //! Connections to one origin: opened, used again, and cut when they stand still.
 
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::body::{Body, BodyError};
@@ -85,45 +87,88 @@ pub struct ClientSettings {
     pub max_buf: usize,
 }
 
+/// A connection, cut when nobody holds it. It has no task of its own: whoever uses it drives it, so that no request waits for
+/// another thread to be woken. One that lies idle stands still.
 struct Connection {
     sender: SendRequest<Body>,
-    _task: AbortOnDrop,
+    /// What reads and writes; `None` once it has ended.
+    driver: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     used_before: bool,
 }
 
-/// The task that drives a connection; the connection is cut when nobody holds it.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
+impl Connection {
+    /// Reads and writes what can be.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
+        {
+            // its end is noticed by whoever waits for an answer
+            self.driver = None;
+        }
+    }
 
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+    /// Waits until the connection can take a request; one that was closed, or still has bytes of the last answer, cannot.
+    async fn is_ready(&mut self) -> bool {
+        let ready = poll_fn(|cx| {
+            self.drive(cx);
+            self.sender.poll_ready(cx)
+        });
+        matches!(timeout(READY_LIMIT, ready).await, Ok(Ok(())))
     }
 }
 
+#[derive(Default)]
+struct Idle {
+    connections: VecDeque<(Connection, Instant)>,
+    /// Whether somebody will close those that lie idle for too long.
+    is_swept: bool,
+}
+
 struct Pool {
-    idle: Mutex<VecDeque<(Connection, Instant)>>,
+    idle: Mutex<Idle>,
     max_idle: usize,
 }
 
 impl Pool {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, idle_limit: Duration) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((connection, since)) = idle.pop_back() {
-            if since.elapsed() < idle_limit && !connection.sender.is_closed() {
+        let mut idle = self.idle();
+        while let Some((connection, since)) = idle.connections.pop_back() {
+            if since.elapsed() < idle_limit {
                 return Some(connection);
             }
         }
         None
     }
 
-    fn put(&self, mut connection: Connection) {
+    fn put(self: &Arc<Self>, mut connection: Connection) {
         connection.used_before = true;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while idle.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_LIMIT) {
-            idle.pop_front();
+        let mut idle = self.idle();
+        if connection.driver.is_none() || idle.connections.len() >= self.max_idle {
+            return;
         }
-        if idle.len() < self.max_idle {
-            idle.push_back((connection, Instant::now()));
+        idle.connections.push_back((connection, Instant::now()));
+        if !std::mem::replace(&mut idle.is_swept, true) {
+            tokio::spawn(Self::sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what lies idle for too long, until nothing does.
+    async fn sweep(pool: Weak<Self>) {
+        loop {
+            sleep(IDLE_LIMIT / 4).await;
+            let Some(pool) = pool.upgrade() else { return };
+            let mut idle = pool.idle();
+            while idle.connections.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_LIMIT) {
+                idle.connections.pop_front();
+            }
+            if idle.connections.is_empty() {
+                idle.is_swept = false;
+                return;
+            }
         }
     }
 }
@@ -180,9 +225,14 @@ impl Client {
                 Watched { body, progress }.boxed_unsync()
             })
         };
-        let sent = connection.sender.send_request(request);
+        let mut sent = pin!(connection.sender.send_request(request));
+        let answered = poll_fn(|cx| {
+            connection.drive(cx);
+            sent.as_mut().poll(cx)
+        });
         let response = tokio::select! {
-            response = sent => response,
+            biased;
+            response = answered => response,
             stalled = progress.stalled(self.settings.idle_timeout, self.settings.first_byte_timeout) => {
                 return Err(ClientError::TimedOut(stalled));
             }
@@ -200,19 +250,17 @@ impl Client {
         })?;
         let (idle, pool) = (self.settings.idle_timeout, Arc::clone(&self.pool));
         Ok(response.map(|body| {
-            let body = TimedBody::new(body, idle);
             let mut body = Returning { body, connection: Some(connection), pool, progress };
             if body.body.is_end_stream() {
                 body.give_back();
             }
-            body.boxed_unsync()
+            TimedBody::new(body, idle).boxed_unsync()
         }))
     }
 
     async fn connection(&self, idle_limit: Duration) -> Result<Connection, ClientError> {
         while let Some(mut connection) = self.pool.take(idle_limit.min(IDLE_LIMIT)) {
-            // it becomes ready once its task has seen the last answer's end; one that was closed never does
-            if let Ok(Ok(())) = timeout(READY_LIMIT, connection.sender.ready()).await {
+            if connection.is_ready().await {
                 return Ok(connection);
             }
         }
@@ -252,11 +300,10 @@ impl Client {
             .handshake(TokioIo::new(io))
             .await
             .map_err(|_| ClientError::Protocol)?;
-        let task = tokio::spawn(async move {
-            // its end is noticed by whoever waits for an answer
+        let driver = Box::pin(async move {
             let _ = connection.await;
         });
-        Ok(Connection { sender, _task: AbortOnDrop(task), used_before: false })
+        Ok(Connection { sender, driver: Some(driver), used_before: false })
     }
 }
 
@@ -362,15 +409,16 @@ impl HttpBody for Watched {
     }
 }
 
-/// An answer's body. At its end the connection goes back to the pool, if the request was sent whole; otherwise it is cut.
-struct Returning<B> {
-    body: B,
+/// An answer's body, which drives its connection. At its end the connection goes back to the pool, if the request was sent
+/// whole; otherwise it is cut.
+struct Returning {
+    body: Incoming,
     connection: Option<Connection>,
     pool: Arc<Pool>,
     progress: Arc<Progress>,
 }
 
-impl<B> Returning<B> {
+impl Returning {
     fn give_back(&mut self) {
         if let Some(connection) = self.connection.take()
             && self.progress.ended.load(Ordering::Relaxed)
@@ -380,20 +428,25 @@ impl<B> Returning<B> {
     }
 }
 
-impl<B> HttpBody for Returning<B>
-where
-    B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
-{
+impl HttpBody for Returning {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = hyper::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let mut polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(connection) = &mut this.connection
+        {
+            connection.drive(cx);
+            polled = Pin::new(&mut this.body).poll_frame(cx);
+        }
+        let frame = ready!(polled);
         match &frame {
-            None => self.give_back(),
-            Some(Ok(_)) if self.body.is_end_stream() => self.give_back(),
+            None => this.give_back(),
+            Some(Ok(_)) if this.body.is_end_stream() => this.give_back(),
             Some(Ok(_)) => {}
-            Some(Err(_)) => self.connection = None,
+            Some(Err(_)) => this.connection = None,
         }
         Poll::Ready(frame)
     }
