@@ -2,6 +2,7 @@
 //! the same interleaved run, nginx as a plain reverse proxy with large and with default buffers, where it is installed.
 //!
 //!     cargo bench --bench gateway               five rounds of three seconds per cell
+//!     cargo bench --bench gateway -- 4 KiB      the same, of the cells whose name has one of these words
 //!     cargo bench --bench gateway -- --test     a smoke run
 //!
 //! What counts is CPU time **of the proxy's processes**, from /proc: seconds per GB, microseconds per request. On a shared
@@ -387,6 +388,8 @@ async fn wait_for(address: SocketAddr) {
 #[tokio::main]
 async fn main() {
     let is_smoke = std::env::args().any(|argument| argument == "--test");
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_wanted = |work: &Workload| wanted.is_empty() || wanted.iter().any(|word| work.name.contains(word));
     let (rounds, time) = if is_smoke { (1, Duration::from_millis(300)) } else { (5, Duration::from_secs(3)) };
     let folder = tempfile::tempdir().unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -417,7 +420,7 @@ async fn main() {
     let mut cells: BTreeMap<(usize, usize), Vec<Cell>> = BTreeMap::new();
     let mut upstream_per_list = 0.0;
     for round in 0..rounds {
-        for (w, work) in WORKLOADS.iter().enumerate() {
+        for (w, work) in WORKLOADS.iter().enumerate().filter(|(_, work)| is_wanted(work)) {
             for turn in 0..proxies.len() {
                 // another order in every round
                 let p = (turn + round) % proxies.len();
@@ -444,7 +447,7 @@ async fn main() {
     );
     let mut ratios: HashMap<&str, f64> = HashMap::new();
     let nginx = proxies.iter().position(|proxy| proxy.name == "nginx large");
-    for (w, work) in WORKLOADS.iter().enumerate() {
+    for (w, work) in WORKLOADS.iter().enumerate().filter(|(_, work)| is_wanted(work)) {
         for (p, proxy) in proxies.iter().enumerate() {
             let all = &cells[&(w, p)];
             let unit = if work.per_request { "µs/req" } else { "s/GB" };
