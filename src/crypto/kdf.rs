@@ -32,18 +32,24 @@ impl Prk {
         let mut block = [0u8; SHA512_LEN];
         let mut used = SHA512_LEN;
         let mut counter = 0u8;
-        for byte in outputs.iter_mut().flat_map(|output| output.iter_mut()) {
-            if used == SHA512_LEN {
-                let Some(next) = counter.checked_add(1) else { break };
-                let number = [next];
-                let previous = if counter == 0 { &[][..] } else { &block };
-                let input = iter::once(previous).chain(info.iter().copied()).chain([&number[..]]);
-                block = self.0.mac(input);
-                counter = next;
-                used = 0;
+        'outputs: for output in outputs {
+            let mut rest = &mut **output;
+            while !rest.is_empty() {
+                if used == SHA512_LEN {
+                    let Some(next) = counter.checked_add(1) else { break 'outputs };
+                    let number = [next];
+                    let previous = if counter == 0 { &[][..] } else { &block };
+                    let input = iter::once(previous).chain(info.iter().copied()).chain([&number[..]]);
+                    block = self.0.mac(input);
+                    counter = next;
+                    used = 0;
+                }
+                let take = rest.len().min(SHA512_LEN - used);
+                let (now, later) = rest.split_at_mut(take);
+                now.copy_from_slice(block.get(used..used + take).unwrap_or_default());
+                used += take;
+                rest = later;
             }
-            *byte = block.get(used).copied().unwrap_or_default();
-            used += 1;
         }
         block.zeroize();
     }
