@@ -127,6 +127,8 @@ struct Idle {
 struct Pool {
     idle: Mutex<Idle>,
     max_idle: usize,
+    /// How long a connection may lie idle.
+    limit: Duration,
 }
 
 impl Pool {
@@ -152,17 +154,17 @@ impl Pool {
         }
         idle.connections.push_back((connection, Instant::now()));
         if !std::mem::replace(&mut idle.is_swept, true) {
-            tokio::spawn(Self::sweep(Arc::downgrade(self)));
+            tokio::spawn(Self::sweep(Arc::downgrade(self), self.limit));
         }
     }
 
     /// Closes what lies idle for too long, until nothing does.
-    async fn sweep(pool: Weak<Self>) {
+    async fn sweep(pool: Weak<Self>, limit: Duration) {
         loop {
-            sleep(IDLE_LIMIT / 4).await;
+            sleep(limit / 4).await;
             let Some(pool) = pool.upgrade() else { return };
             let mut idle = pool.idle();
-            while idle.connections.front().is_some_and(|(_, since)| since.elapsed() >= IDLE_LIMIT) {
+            while idle.connections.front().is_some_and(|(_, since)| since.elapsed() >= limit) {
                 idle.connections.pop_front();
             }
             if idle.connections.is_empty() {
@@ -196,7 +198,7 @@ impl Client {
         } else {
             None
         };
-        let pool = Arc::new(Pool { idle: Mutex::default(), max_idle: settings.max_idle });
+        let pool = Arc::new(Pool { idle: Mutex::default(), max_idle: settings.max_idle, limit: IDLE_LIMIT });
         Ok(Self { settings, host, port, tls, pool })
     }
 
@@ -259,7 +261,7 @@ impl Client {
     }
 
     async fn connection(&self, idle_limit: Duration) -> Result<Connection, ClientError> {
-        while let Some(mut connection) = self.pool.take(idle_limit.min(IDLE_LIMIT)) {
+        while let Some(mut connection) = self.pool.take(idle_limit.min(self.pool.limit)) {
             if connection.is_ready().await {
                 return Ok(connection);
             }
@@ -457,5 +459,82 @@ impl HttpBody for Returning {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::super::body;
+    use super::*;
+
+    /// A server that answers each request with nothing and keeps the connection; it tells when one was opened (`true`) and
+    /// closed by the other side (`false`).
+    async fn server() -> (Uri, tokio::sync::mpsc::UnboundedReceiver<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let tell = tell.clone();
+                tokio::spawn(async move {
+                    let _ = tell.send(true);
+                    let mut buffer = [0; 4096];
+                    while let Ok(1..) = stream.read(&mut buffer).await {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                    }
+                    let _ = tell.send(false);
+                });
+            }
+        });
+        (endpoint, told)
+    }
+
+    fn client(endpoint: Uri, limit: Duration) -> Client {
+        let wait = Duration::from_secs(5);
+        let mut client = Client::new(ClientSettings {
+            endpoint,
+            ca: None,
+            proxy: None,
+            connect_timeout: wait,
+            first_byte_timeout: wait,
+            idle_timeout: wait,
+            max_idle: 4,
+            max_buf: 64 << 10,
+        })
+        .unwrap();
+        client.pool = Arc::new(Pool { idle: Mutex::default(), max_idle: 4, limit });
+        client
+    }
+
+    async fn ask(client: &Client) {
+        let request = Request::builder().uri("/").header("host", "x").body(body::empty()).unwrap();
+        let answer = client.send(request, Duration::MAX).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_and_closed_when_it_lies_idle_for_too_long() {
+        let (endpoint, mut told) = server().await;
+        let client = client(endpoint, Duration::from_millis(400));
+        ask(&client).await;
+        ask(&client).await;
+        assert_eq!(told.recv().await, Some(true), "one connection for both");
+        let closed = timeout(Duration::from_secs(5), told.recv()).await;
+        assert_eq!(closed.unwrap(), Some(false), "closed while nobody asks anything");
+        ask(&client).await;
+        assert_eq!(told.recv().await, Some(true), "and another one is opened");
+        assert_eq!(timeout(Duration::from_secs(5), told.recv()).await.unwrap(), Some(false), "and swept as the first");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_takes_its_connections_with_it() {
+        let (endpoint, mut told) = server().await;
+        let client = client(endpoint, Duration::from_secs(60));
+        ask(&client).await;
+        assert_eq!(told.recv().await, Some(true));
+        drop(client);
+        assert_eq!(timeout(Duration::from_secs(5), told.recv()).await.unwrap(), Some(false));
     }
 }
