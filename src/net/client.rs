@@ -531,7 +531,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_goes_takes_its_connections_with_it() {
         let (endpoint, mut told) = server().await;
-        let client = client(endpoint, Duration::from_secs(60));
+        let client = client(endpoint, Duration::from_mins(1));
         ask(&client).await;
         assert_eq!(told.recv().await, Some(true));
         drop(client);
