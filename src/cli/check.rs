@@ -93,12 +93,8 @@ fn tried(config: &Config, extra: &[String]) -> Result<Vec<Tried>, Failure> {
     for name in exact.chain(extra.iter().cloned()) {
         let shown =
             BucketName::parse(&name).map_err(|error| Failure::usage(format_args!("{name}: {}", error.message())))?;
-        let weight = |rule: &&BucketRule| match &rule.name {
-            NamePattern::Exact(_) => usize::MAX,
-            NamePattern::Prefix(start) => start.len(),
-        };
-        let fits = config.settings.buckets.iter().filter(|rule| rule.name.matched(&name).is_some());
-        let rule = fits.max_by_key(weight).ok_or_else(|| Failure::usage(format_args!("no [[bucket]] fits {name}")))?;
+        let rule = BucketRule::chosen(&config.settings.buckets, &name);
+        let rule = rule.ok_or_else(|| Failure::usage(format_args!("no [[bucket]] fits {name}")))?;
         let names = rule.names(&shown).ok().flatten();
         let names = names.ok_or_else(|| Failure::usage(format_args!("{name} gives no valid upstream name or id")))?;
         let profile = config.upstreams.iter().find(|upstream| upstream.name == rule.upstream);
@@ -107,26 +103,6 @@ fn tried(config: &Config, extra: &[String]) -> Result<Vec<Tried>, Failure> {
         all.push(Tried { shown, names, upstream, profile, tenant });
     }
     Ok(all)
-}
-
-fn copy_of(settings: &UpstreamSettings) -> UpstreamSettings {
-    let text = |secret: &Secret<str>| Secret::from_text(&zeroize::Zeroizing::new(secret.expose_secret().to_owned()));
-    UpstreamSettings {
-        name: settings.name.clone(),
-        endpoint: settings.endpoint.clone(),
-        region: settings.region.clone(),
-        profile: settings.profile,
-        addressing: settings.addressing,
-        credentials: Credentials {
-            access_key_id: settings.credentials.access_key_id.clone(),
-            secret: text(&settings.credentials.secret),
-            session_token: settings.credentials.session_token.as_ref().map(text),
-        },
-        ca: settings.ca.clone(),
-        proxy: settings.proxy.clone(),
-        timeouts: settings.timeouts,
-        max_requests: settings.max_requests,
-    }
 }
 
 async fn send(
@@ -169,9 +145,8 @@ async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> R
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random = random(env)?;
-    let stores: Vec<UpstreamSettings> = config.upstreams.iter().map(copy_of).collect();
     let mut clients = std::collections::HashMap::new();
-    for settings in stores {
+    for settings in config.upstreams.iter().cloned() {
         let name = settings.name.clone();
         clients.insert(name, Upstream::new(settings, Arc::clone(&clock)).map_err(Failure::failed)?);
     }
@@ -241,7 +216,7 @@ fn application(
         addressing: Addressing::Path,
         credentials: Credentials {
             access_key_id: caller(tried.tenant.as_str())?.as_str().to_owned(),
-            secret: Secret::from_text(secret),
+            secret: Arc::new(Secret::from_text(secret)),
             session_token: None,
         },
         ca: None,

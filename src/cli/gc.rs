@@ -8,6 +8,7 @@ use super::{Environment, Failure};
 use crate::app;
 use crate::clock::SystemClock;
 use crate::config::{Config, parse_time};
+use crate::gateway::settings::BucketRule;
 use crate::jobs::gc::Scope;
 use crate::s3::target::BucketName;
 use crate::s3::xml::format_time;
@@ -39,8 +40,7 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let config = Config::load(&args.config).map_err(Failure::usage)?;
     let bucket = BucketName::parse(&args.bucket).map_err(|error| Failure::usage(error.message()))?;
     let rules = &config.settings.buckets;
-    let fits = rules.iter().filter(|rule| rule.name.matched(bucket.as_str()).is_some());
-    let rule = fits.max_by_key(|rule| rule.name.to_string().trim_end_matches('*').len());
+    let rule = BucketRule::chosen(rules, bucket.as_str());
     let rule = rule.ok_or_else(|| Failure::usage("no [[bucket]] of the configuration fits that name"))?;
     let names = rule.names(&bucket).map_err(|error| Failure::usage(error.message()))?;
     let names = names.ok_or_else(|| Failure::usage("no [[bucket]] of the configuration fits that name"))?;

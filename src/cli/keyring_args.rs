@@ -91,6 +91,11 @@ pub(super) fn named(failure: Failure, path: &Path) -> Failure {
 }
 
 impl PassphraseArgs {
+    /// The file, where it comes from one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.passphrase_file.as_deref()
+    }
+
     /// Reads the passphrase of something that exists.
     pub fn read(&self, env: &mut Environment<'_>, question: &str) -> Result<Secret<[u8]>, Failure> {
         match given(self.passphrase_file.as_deref(), self.passphrase_fd, env)? {

@@ -3,7 +3,7 @@
 //! All mistakes of a file are found in one pass, each with its line; unknown keys are mistakes. Secrets come from files that
 //! only their owner can touch, and no mistake's text holds one. The manual's page on configuration describes every key.
 
-mod profile;
+pub mod profile;
 mod reader;
 
 use std::collections::{HashMap, HashSet};
@@ -354,7 +354,7 @@ impl Loader<'_> {
         (downstream, upstream)
     }
 
-    fn identity(&self, table: &mut Table<'_, '_>, key: &'static str) -> Option<profile::Profile> {
+    fn identity(&self, table: &mut Table<'_, '_>, key: &'static str) -> Option<Credentials> {
         let mut within = table.table(key, known("credentials"))?;
         let file = within.required("file")?;
         let name = within.text("profile").map_or_else(|| "default".to_owned(), |at| at.value);
@@ -378,8 +378,8 @@ impl Loader<'_> {
                 table.wrong("name", "another upstream has it");
             }
             let expected = "http:// or https://, a host and perhaps a port are expected, and no path";
-            let endpoint = table.required_parsed("endpoint", expected, endpoint);
-            if let Some(At { line, value }) = &endpoint
+            let address = table.required_parsed("endpoint", expected, endpoint);
+            if let Some(At { line, value }) = &address
                 && value.scheme_str() == Some("http")
                 && !is_loopback(value)
             {
@@ -404,21 +404,17 @@ impl Loader<'_> {
                 table.wrong("ca", error);
             }
             let expected = "http://HOST:PORT is expected";
-            let proxy = table
-                .parsed("proxy", expected, |text| endpoint_of(text).filter(|uri| uri.scheme_str() == Some("http")));
+            let proxy =
+                table.parsed("proxy", expected, |text| endpoint(text).filter(|uri| uri.scheme_str() == Some("http")));
             let max_requests = table.number("requests", (1, 100_000)).unwrap_or(512);
-            if let (Some(name), Some(endpoint), Some(identity)) = (name, endpoint, credentials) {
+            if let (Some(name), Some(endpoint), Some(credentials)) = (name, address, credentials) {
                 upstreams.push(UpstreamSettings {
                     name: name.value,
                     endpoint: endpoint.value,
                     region,
                     profile,
                     addressing,
-                    credentials: Credentials {
-                        access_key_id: identity.access_key_id,
-                        secret: identity.secret,
-                        session_token: identity.session_token,
-                    },
+                    credentials,
                     ca,
                     proxy: proxy.map(|at| at.value),
                     timeouts,
@@ -520,7 +516,7 @@ impl Loader<'_> {
                         table.required("access_key_id");
                     }
                     match profile::read_secret(&self.path(&file.value)) {
-                        Ok(text) => secret = Some(text),
+                        Ok(text) => secret = Some(Arc::new(text)),
                         Err(error) => table.wrong("secret_file", error),
                     }
                 }
@@ -565,17 +561,13 @@ impl Loader<'_> {
             let choices =
                 [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly), ("write-only", Access::WriteOnly)];
             let access = table.choice("access", &choices).unwrap_or(Access::ReadWrite);
-            let upstream_credentials = self.identity(&mut table, "upstream_credentials").map(|identity| Credentials {
-                access_key_id: identity.access_key_id,
-                secret: identity.secret,
-                session_token: identity.session_token,
-            });
+            let upstream_credentials = self.identity(&mut table, "upstream_credentials");
             let max_requests = table.number("requests", (1, 1_000_000)).unwrap_or(limits.requests);
             let requests_per_second = table.number("requests_per_second", (1, 1_000_000));
             if let (Some(access_key_id), Some(secret), Some(tenant)) = (id, secret, tenant) {
                 credentials.push(CredentialRule {
                     access_key_id,
-                    secret: Arc::new(secret),
+                    secret,
                     tenant,
                     buckets: patterns,
                     access,
@@ -589,15 +581,12 @@ impl Loader<'_> {
     }
 }
 
-fn endpoint_of(text: &str) -> Option<http::Uri> {
+/// A store's address: scheme, host and perhaps a port.
+pub(crate) fn endpoint(text: &str) -> Option<http::Uri> {
     let uri: http::Uri = text.parse().ok()?;
     let authority = uri.authority()?;
     let is_bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/") && !authority.as_str().contains('@');
     (matches!(uri.scheme_str(), Some("http" | "https")) && is_bare && !authority.host().is_empty()).then_some(uri)
-}
-
-fn endpoint(text: &str) -> Option<http::Uri> {
-    endpoint_of(text)
 }
 
 fn is_loopback(uri: &http::Uri) -> bool {

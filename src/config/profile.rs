@@ -1,23 +1,26 @@
 //! AWS's file of profiles: `[name]` sections with `aws_access_key_id`, `aws_secret_access_key`, `aws_session_token`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::keys::file::{FileError, read_private};
+use crate::keys::file::{FileError, read_private, read_secret_line};
 use crate::secret::Secret;
+use crate::store::settings::Credentials;
 
 const MAX_FILE_LEN: u64 = 64 << 10;
 
-/// What a profile says.
-pub(super) struct Profile {
-    pub(super) access_key_id: String,
-    pub(super) secret: Secret<str>,
-    pub(super) session_token: Option<Secret<str>>,
+/// A section of such a file. The secret is drawn by us: letters and digits.
+#[must_use]
+pub fn section(name: &str, access_key_id: &str, secret: &str, region: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!(
+        "[{name}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret}\nregion = {region}\n"
+    ))
 }
 
 /// Reads a profile; an error says what is wrong with the file, never what is in it.
-pub(super) fn read(path: &Path, name: &str) -> Result<Profile, String> {
+pub fn read(path: &Path, name: &str) -> Result<Credentials, String> {
     let bytes = read_private(path, MAX_FILE_LEN).map_err(|error: FileError| error.to_string())?;
     let text = str::from_utf8(&bytes).map_err(|_| format!("{} is not UTF-8", path.display()))?;
     let mut is_ours = false;
@@ -32,13 +35,13 @@ pub(super) fn read(path: &Path, name: &str) -> Result<Profile, String> {
         let value = Zeroizing::new(value.trim().to_owned());
         match key.trim() {
             "aws_access_key_id" => id = Some(value.to_string()),
-            "aws_secret_access_key" => secret = Some(Secret::from_text(&value)),
-            "aws_session_token" => token = Some(Secret::from_text(&value)),
+            "aws_secret_access_key" if !value.is_empty() => secret = Some(Arc::new(Secret::from_text(&value))),
+            "aws_session_token" if !value.is_empty() => token = Some(Arc::new(Secret::from_text(&value))),
             _ => {}
         }
     }
-    let missing = |what: &str| format!("{} has no {what} for the profile", path.display());
-    Ok(Profile {
+    let missing = |what: &str| format!("{} has no {what} in [{name}]", path.display());
+    Ok(Credentials {
         access_key_id: id.filter(|id| !id.is_empty()).ok_or_else(|| missing("aws_access_key_id"))?,
         secret: secret.ok_or_else(|| missing("aws_secret_access_key"))?,
         session_token: token,
@@ -47,11 +50,10 @@ pub(super) fn read(path: &Path, name: &str) -> Result<Profile, String> {
 
 /// Reads a file that holds one secret and nothing else; the line's end does not count.
 pub(super) fn read_secret(path: &Path) -> Result<Secret<str>, String> {
-    let bytes = read_private(path, MAX_FILE_LEN).map_err(|error: FileError| error.to_string())?;
+    let bytes = read_secret_line(path, MAX_FILE_LEN).map_err(|error: FileError| error.to_string())?;
     let text = str::from_utf8(&bytes).map_err(|_| format!("{} is not UTF-8", path.display()))?;
-    let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
     if text.is_empty() {
         return Err(format!("{} is empty", path.display()));
     }
-    Ok(Secret::from_text(&text))
+    Ok(Secret::from_text(&Zeroizing::new(text.to_owned())))
 }

@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::app::{self, AppError, Running};
 use crate::clock::{Clock, SystemClock};
+use crate::config::profile::{self, section};
 use crate::config::{Config, ConfigErrors};
 use crate::crypto::random::{RandomError, RandomSource};
 use crate::crypto::wrap::WrapAlg;
@@ -83,6 +84,9 @@ pub enum DemoError {
     /// A request.
     #[error("a request failed: {0}")]
     Request(#[from] StoreError),
+    /// The file of credentials.
+    #[error("{0}")]
+    Credentials(String),
     /// Something cannot be made of what is there.
     #[error("{0}")]
     Wrong(&'static str),
@@ -98,14 +102,6 @@ fn io(what: &Path) -> impl FnOnce(std::io::Error) -> DemoError + '_ {
     move |cause| DemoError::Io { what: what.display().to_string(), cause }
 }
 
-/// One of the two identities.
-pub struct Identity {
-    /// The access key id.
-    pub access_key_id: String,
-    /// The secret access key.
-    pub secret: Zeroizing<String>,
-}
-
 /// A demo that runs.
 pub struct Demo {
     /// Its folder.
@@ -117,8 +113,8 @@ pub struct Demo {
     running: Running,
     stop_store: Option<oneshot::Sender<()>>,
     served: tokio::task::JoinHandle<()>,
-    application: Identity,
-    provider: Identity,
+    application: Credentials,
+    provider: Credentials,
 }
 
 /// What both sides see of the sample.
@@ -130,7 +126,7 @@ pub struct Views {
 }
 
 /// Makes the folder's files, or finds them.
-fn prepare(dir: &Path, random: &RandomSource) -> Result<(Identity, Identity), DemoError> {
+fn prepare(dir: &Path, random: &RandomSource) -> Result<(Credentials, Credentials), DemoError> {
     fs::create_dir_all(dir).map_err(io(dir))?;
     let (clock, passphrase_file) = (SystemClock, dir.join("passphrase"));
     if !dir.join("keyring").exists() {
@@ -159,34 +155,17 @@ fn prepare(dir: &Path, random: &RandomSource) -> Result<(Identity, Identity), De
     let path = dir.join("credentials");
     if !path.exists() {
         let draw = |what: &[u8]| random.draw_public::<20>(clock.now(), what).map(|bytes| Zeroizing::new(hex(&bytes)));
+        let application = section("sealgate", "AKSEALGATEDEMO", &draw(b"application")?, REGION);
+        let provider = section("provider", "AKPROVIDERDEMO", &draw(b"provider")?, REGION);
         let text = Zeroizing::new(format!(
-            "# the application's identity at the gateway\n[sealgate]\naws_access_key_id = AKSEALGATEDEMO\n\
-             aws_secret_access_key = {}\nregion = {REGION}\n\n# the gateway's identity at the store\n[provider]\n\
-             aws_access_key_id = AKPROVIDERDEMO\naws_secret_access_key = {}\nregion = {REGION}\n",
-            draw(b"application")?.as_str(),
-            draw(b"provider")?.as_str()
+            "# the application's identity at the gateway\n{}\n# the gateway's identity at the store\n{}",
+            application.as_str(),
+            provider.as_str()
         ));
         create_private(&path, text.as_bytes())?;
     }
-    let text = Zeroizing::new(fs::read_to_string(&path).map_err(io(&path))?);
-    let identity = |profile: &str| {
-        let start = text.split_once(&format!("[{profile}]")).map(|(_, rest)| rest)?;
-        let section = start.split("\n[").next()?;
-        let value = |name: &str| {
-            section
-                .lines()
-                .filter_map(|line| line.split_once('='))
-                .find(|(key, _)| key.trim() == name)
-                .map(|(_, v)| v.trim())
-        };
-        let secret = Zeroizing::new(value("aws_secret_access_key")?.to_owned());
-        Some(Identity { access_key_id: value("aws_access_key_id")?.to_owned(), secret })
-    };
-    let broken = DemoError::Wrong("the file of credentials lacks a profile");
-    match (identity("sealgate"), identity("provider")) {
-        (Some(application), Some(provider)) => Ok((application, provider)),
-        _ => Err(broken),
-    }
+    let identity = |name: &str| profile::read(&path, name).map_err(DemoError::Credentials);
+    Ok((identity("sealgate")?, identity("provider")?))
 }
 
 fn configuration(gateway: SocketAddr, store: SocketAddr) -> String {
@@ -252,8 +231,7 @@ impl Demo {
         let store = opened.map_err(|_| DemoError::Wrong("the store was not opened"))??;
         let (listener, store_address) = bind(if port == 0 { 0 } else { port.saturating_add(1) }).await?;
         let id = AccessKeyId::parse(&provider.access_key_id).ok_or(DemoError::Wrong("an access key id"))?;
-        let secret = Arc::new(Secret::from_text(&provider.secret));
-        let face = Face::new(store, REGION, (id, secret), clock, Arc::clone(&random));
+        let face = Face::new(store, REGION, (id, Arc::clone(&provider.secret)), clock);
         let (stop_store, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             let (settings, stats) = (ServerSettings::default(), Arc::new(ServerStats::default()));
@@ -282,7 +260,7 @@ impl Demo {
         })
     }
 
-    fn client(address: SocketAddr, identity: &Identity) -> Result<Upstream, DemoError> {
+    fn client(address: SocketAddr, identity: &Credentials) -> Result<Upstream, DemoError> {
         use std::time::Duration;
         let settings = UpstreamSettings {
             name: "demo".to_owned(),
@@ -290,11 +268,7 @@ impl Demo {
             region: REGION.to_owned(),
             profile: Profile::Generic,
             addressing: Addressing::Path,
-            credentials: Credentials {
-                access_key_id: identity.access_key_id.clone(),
-                secret: Secret::from_text(&identity.secret),
-                session_token: None,
-            },
+            credentials: identity.clone(),
             ca: None,
             proxy: None,
             timeouts: crate::store::settings::UpstreamTimeouts {

@@ -19,7 +19,6 @@ use super::{
     ReadRange, Store, StoreError, Upload, UploadId, WriteCondition, Written,
 };
 use crate::clock::Clock;
-use crate::crypto::random::RandomSource;
 use crate::digest::hex;
 use crate::ingress::{Accepted, IngressBody, Verifier, fields};
 use crate::net::body::{self, Body, BodyError};
@@ -41,6 +40,7 @@ use crate::s3::xml::{
 };
 use crate::secret::Secret;
 use crate::sigv4::{AccessKeyId, Headers, format_http_date};
+use crate::telemetry::trace::Ids;
 
 /// The longest document of a request.
 const MAX_DOCUMENT_LEN: usize = 8 << 20;
@@ -55,7 +55,7 @@ pub struct Face {
     verifier: Verifier,
     region: String,
     clock: Arc<dyn Clock>,
-    random: Arc<RandomSource>,
+    ids: Ids,
 }
 
 fn internal(_: tokio::task::JoinError) -> S3Error {
@@ -205,14 +205,9 @@ enum Incoming {
 impl Face {
     /// A face of `store` that answers to one credential in one region.
     #[must_use]
-    pub fn new(
-        store: Store,
-        region: &str,
-        credential: (AccessKeyId, Arc<Secret<str>>),
-        clock: Arc<dyn Clock>,
-        random: Arc<RandomSource>,
-    ) -> Self {
-        Self { store, verifier: Verifier::new(region, &[], [credential]), region: region.to_owned(), clock, random }
+    pub fn new(store: Store, region: &str, credential: (AccessKeyId, Arc<Secret<str>>), clock: Arc<dyn Clock>) -> Self {
+        let verifier = Verifier::new(region, &[], [credential]);
+        Self { store, verifier, region: region.to_owned(), clock, ids: Ids::default() }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -765,8 +760,7 @@ impl Handler for Face {
     async fn handle(&self, request: Request<Body>, _: Peer) -> Response<Body> {
         let (head, body) = request.into_parts();
         let method = head.method.clone();
-        let id: [u8; 8] = self.random.draw_public(self.clock.now(), b"request id").unwrap_or_default();
-        let id = hex(&id).to_ascii_uppercase();
+        let (id, _) = self.ids.next();
         let mut response = match self.serve(head, body).await {
             Ok(response) => response,
             Err(error) => refusal(&error, &method, &id),

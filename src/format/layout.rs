@@ -1,5 +1,7 @@
 //! Where the segments of a body lie, in plaintext and in the stored bytes.
 
+use std::sync::Arc;
+
 use super::envelope::{Envelope, HeaderBody};
 use super::error::OpenError;
 use super::geometry;
@@ -50,9 +52,11 @@ impl Placed {
 }
 
 /// The segments of a body, one behind the other, and the size of the whole.
+///
+/// A clone shares the segments: a range of an object with ten thousand parts copies none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    segments: Vec<Placed>,
+    segments: Arc<[Placed]>,
     plaintext_len: u64,
     segments_end: u64,
     /// Where the tail begins, if it was opened.
@@ -103,7 +107,7 @@ impl Layout {
         if tail_start.unwrap_or(total) < stored {
             return Err(OpenError::Trailer("the segments reach into the tail"));
         }
-        Ok(Self { segments, plaintext_len: plain, segments_end: stored, tail_start, total })
+        Ok(Self { segments: segments.into(), plaintext_len: plain, segments_end: stored, tail_start, total })
     }
 
     /// The segments, in order.

@@ -82,16 +82,7 @@ impl Call<'_> {
             if let Some(token) = &token {
                 query.push("continuation-token", token.as_str());
             }
-            let request = StoreRequest {
-                method: Method::GET,
-                bucket: None,
-                key: None,
-                query,
-                headers: HeaderMap::new(),
-                body: Payload::Empty,
-                identity: self.caller.rule.upstream_credentials.as_ref(),
-                trace: self.exchange.trace.traceparent(),
-            };
+            let request = StoreRequest { bucket: None, query, ..self.exchange.request(self.caller) };
             let answer = self.exchange.send(upstream, request).await?;
             let page = ListAllMyBucketsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?;
             buckets.extend(page.buckets);
@@ -113,12 +104,9 @@ impl Call<'_> {
         let request = StoreRequest {
             method: method.clone(),
             bucket: Some(&place.upstream_name),
-            key: None,
-            query: Query::default(),
             headers,
             body,
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await.map_err(|error| {
             // HEAD's answer has no code

@@ -4,8 +4,6 @@
 //! must put on exactly the body that was read (`x-amz-copy-source-if-match`); a store that ignores the condition would put it
 //! on another body and destroy it. Across tenants, KEKs or stores the object is opened and sealed anew.
 
-use std::sync::Arc;
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::Call;
@@ -14,7 +12,7 @@ use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, passed_back, qu
 use super::list::{document, listed_etag};
 use super::policy::{Place, Right};
 use super::pump::{self, Plaintext};
-use super::read::{Opening, conditions, stored_until};
+use super::read::{Opening, conditions, range_reader};
 use super::tails;
 use super::upstream::{Source, Stored};
 use super::write::{NewObject, write_condition};
@@ -22,15 +20,14 @@ use crate::digest::{ChecksumHasher, ChecksumType};
 use crate::format::context::Context;
 use crate::format::layout::Layout;
 use crate::format::metadata::Metadata;
-use crate::format::open::BodyReader;
 use crate::format::trailer::Digests;
 use crate::net::body::Body;
 use crate::object::PlaintextRange;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, MetadataDirective, ObjectRef};
 use crate::s3::xml::{Answer as XmlAnswer, CopyKind, CopyResult};
-use crate::sigv4::uri::{Query, Slash, encode};
-use crate::store::{Payload, StoreRequest, error_in_200};
+use crate::sigv4::uri::{Slash, encode};
+use crate::store::{StoreRequest, error_in_200};
 
 const MAX_ANSWER_LEN: usize = 64 << 10;
 /// S3 copies no more in one request.
@@ -152,11 +149,8 @@ impl Call<'_> {
             method: Method::PUT,
             bucket: Some(&place.upstream_name),
             key: Some(object.key.as_bytes()),
-            query: Query::default(),
             headers: to_store,
-            body: Payload::Empty,
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
         let out = passed_back(&answer.headers);
@@ -220,9 +214,7 @@ impl Call<'_> {
     ) -> Result<Plaintext, Failure> {
         let Opening { source, envelope, shape, .. } = opening;
         let failure = FailureSlot::default();
-        let until = if plain.is_empty() { Some(0) } else { stored_until(&layout, plain) };
-        let until = until.ok_or_else(|| Failure::ours("a range beyond the object"))?;
-        let reader = BodyReader::range(Arc::clone(envelope.dek()), layout, plain)?;
+        let (reader, until) = range_reader(&envelope, layout, plain)?;
         let stored = Stored::unread(source, shape.total, until);
         Ok(Plaintext::Opened { body: pump::open(reader, stored, plain.len(), failure.clone(), None), failure, hasher })
     }

@@ -42,9 +42,7 @@ impl Call<'_> {
             key: Some(object.key.as_bytes()),
             query,
             headers,
-            body: Payload::Empty,
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
         let mut response = Response::new(body::empty());
@@ -95,12 +93,10 @@ impl Call<'_> {
             let request = StoreRequest {
                 method: Method::POST,
                 bucket: Some(&place.upstream_name),
-                key: None,
                 query,
                 headers,
                 body: Payload::Bytes(document),
-                identity: place.caller.rule.upstream_credentials.as_ref(),
-                trace: self.exchange.trace.traceparent(),
+                ..self.exchange.request(&place.caller)
             };
             let answer = self.exchange.send(&place.upstream, request).await?;
             DeleteResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?

@@ -7,14 +7,16 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::{HeaderMap, Method};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{Failure, FailureSlot};
-use super::policy::UnderWay;
+use super::policy::{Caller, UnderWay};
 use crate::net::body::{Body, BodyError};
-use crate::store::{Answer, StoreError, StoreRequest, Upstream};
+use crate::sigv4::uri::Query;
+use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 use crate::telemetry::{self, Blame, Metrics, RequestRecord};
 
 /// What is known of the request so far.
@@ -50,7 +52,7 @@ impl Exchange {
     pub(super) fn new(
         request_id: String,
         trace: telemetry::trace::TraceContext,
-        head: (&http::Method, http::Version, bool),
+        head: (&Method, http::Version, bool),
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         let (method, version, tls) = head;
@@ -100,6 +102,20 @@ impl Exchange {
 
     pub(super) fn received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What every request to the store on behalf of this one has: the identity of `caller`'s rule, and the trace.
+    pub(super) fn request<'a>(&self, caller: &'a Caller) -> StoreRequest<'a> {
+        StoreRequest {
+            method: Method::GET,
+            bucket: None,
+            key: None,
+            query: Query::default(),
+            headers: HeaderMap::new(),
+            body: Payload::Empty,
+            identity: caller.rule.upstream_credentials.as_ref(),
+            trace: self.trace.traceparent(),
+        }
     }
 
     /// Sends one request to the store, and accounts for it.
@@ -152,7 +168,7 @@ impl Exchange {
 }
 
 /// A method's name, from a list: what a client sends does not reach the log.
-fn method_name(method: &http::Method) -> &'static str {
+fn method_name(method: &Method) -> &'static str {
     ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"].into_iter().find(|name| method == name).unwrap_or("other")
 }
 

@@ -1,6 +1,6 @@
 //! ListObjects, both versions: one request to the store, sizes and ETags rewritten, the gateway's own keys left out.
 
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Response, header};
 
 use super::Call;
 use super::error::Failure;
@@ -13,7 +13,7 @@ use crate::s3::operation::Listing;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{ListBucketResult, Page, unquoted};
 use crate::sigv4::uri::Query;
-use crate::store::{Payload, StoreRequest};
+use crate::store::StoreRequest;
 
 /// The longest page: 1000 keys of 1024 bytes, percent-encoded, with all that stands around them.
 const MAX_PAGE_LEN: usize = 16 << 20;
@@ -173,14 +173,10 @@ impl Call<'_> {
             query.push(if v2.is_some() { "start-after" } else { "marker" }, after.as_str());
         }
         let request = StoreRequest {
-            method: Method::GET,
             bucket: Some(&place.upstream_name),
-            key: None,
             query,
             headers: forwarded_to_reads(&self.accepted.headers),
-            body: Payload::Empty,
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
         let mut result = ListBucketResult::parse(&answer.bytes(MAX_PAGE_LEN).await?, v2.is_some())?;

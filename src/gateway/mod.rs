@@ -71,6 +71,7 @@ struct Core {
     random: Arc<RandomSource>,
     budget: Budget,
     metrics: Arc<Metrics>,
+    ids: trace::Ids,
     requests: Arc<Semaphore>,
     tails: Tails,
     states: States,
@@ -115,6 +116,7 @@ impl Gateway {
             random,
             budget,
             metrics,
+            ids: trace::Ids::default(),
             requests: Arc::new(Semaphore::new(usize::try_from(limits.requests).unwrap_or(Semaphore::MAX_PERMITS))),
             tails: Tails::default(),
             states: States::default(),
@@ -309,12 +311,9 @@ impl Handler for Gateway {
     async fn handle(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
         let core = &self.0;
         let (head, body) = request.into_parts();
-        let now = core.clock.now();
-        let random: [u8; 18] = core.random.draw_public(now, b"request id").unwrap_or_default();
-        let (id, span) = random.split_at(10);
-        let request_id = trace::request_id(id.try_into().unwrap_or_default());
+        let (request_id, span) = core.ids.next();
         let traceparent = head.headers.get("traceparent").map(HeaderValue::as_bytes);
-        let context = trace::TraceContext::parse(traceparent, span.try_into().unwrap_or_default());
+        let context = trace::TraceContext::parse(traceparent, span);
         let method = head.method.clone();
         let exchange = Exchange::new(request_id, context, (&method, head.version, peer.tls), Arc::clone(&core.metrics));
         let unrecorded = Unrecorded::new(&exchange);

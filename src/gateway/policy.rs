@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::error::Failure;
-use super::settings::{Access, BucketRule, CredentialRule, NamePattern};
+use super::settings::{Access, BucketRule, CredentialRule};
 use crate::keys::{KeyScope, Purpose};
 use crate::object::{Address, BucketId, ObjectKey};
 use crate::s3::error::{ErrorCode, S3Error};
@@ -166,25 +166,17 @@ impl Policy {
         if !Self::reaches(caller, bucket.as_str()) || !caller.rule.access.allows(right) {
             return Err(ErrorCode::AccessDenied.into());
         }
-        // an exact name wins, then the longest start
-        let specificity = |rule: &&Arc<BucketRule>| match &rule.name {
-            NamePattern::Exact(_) => usize::MAX,
-            NamePattern::Prefix(start) => start.len(),
-        };
-        let rule = self
-            .rules_of(caller)
-            .filter(|rule| rule.name.matched(bucket.as_str()).is_some())
-            .max_by_key(specificity)
+        let rule = BucketRule::chosen(self.rules_of(caller).cloned(), bucket.as_str())
             .ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
         let names = rule.names(bucket)?.ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
         Ok(Place {
-            rule: Arc::clone(rule),
             upstream: Arc::clone(self.upstream(&rule.upstream)?),
             caller: Arc::clone(caller),
             bucket: bucket.clone(),
             upstream_name: names.upstream_name,
             id: names.id,
             scope: KeyScope::new(rule.tenant.clone(), rule.kek.clone(), Purpose::Serve),
+            rule,
         })
     }
 

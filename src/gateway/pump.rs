@@ -16,12 +16,13 @@ use super::error::{Failure, FailureSlot};
 use super::exchange::Exchange;
 use super::generate::{Yielder, generate};
 use super::upstream::Stored;
+use crate::crypto::aead::TAG_LEN;
 use crate::crypto::wrap::{DataKey, RECORD_LEN};
 use crate::digest::ChecksumHasher;
 use crate::format::open::{BodyReader, Opened};
 use crate::format::parts::{HEAD_LEN, PartSealer};
 use crate::format::seal::ObjectSealer;
-use crate::format::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
+use crate::format::suite::CHUNK_LEN;
 use crate::format::trailer::Digests;
 use crate::ingress::IngressBody;
 use crate::net::body::Body;
@@ -107,8 +108,8 @@ impl Chunks {
     }
 
     /// The next `len` bytes, in a buffer with room for a tag.
-    async fn chunk(&mut self, len: usize, room: usize) -> Result<BytesMut, Failure> {
-        let mut chunk = BytesMut::with_capacity(len + room);
+    async fn chunk(&mut self, len: usize) -> Result<BytesMut, Failure> {
+        let mut chunk = BytesMut::with_capacity(len + TAG_LEN);
         while chunk.len() < len {
             if self.piece.is_empty() {
                 if !self.more().await? {
@@ -156,12 +157,12 @@ pub(super) fn seal_object(
     let mut chunks = Chunks::new(plaintext, Arc::clone(exchange));
     generate(stored_len, exchange.failure.clone(), move |out| async move {
         while !sealer.next_is_last() {
-            let mut chunk = chunks.chunk(sealer.next_len(), SEALED_CHUNK_LEN - CHUNK_LEN).await?;
+            let mut chunk = chunks.chunk(sealer.next_len()).await?;
             let tag = sealer.seal_chunk(&mut chunk)?;
             chunk.extend_from_slice(&tag);
             out.send(chunk.freeze()).await;
         }
-        let mut last = chunks.chunk(sealer.next_len(), SEALED_CHUNK_LEN - CHUNK_LEN).await?;
+        let mut last = chunks.chunk(sealer.next_len()).await?;
         let body = chunks.end().await?;
         let digests = digests(&body, keys.carried)?;
         verified.set(body);
@@ -223,12 +224,12 @@ pub(super) fn seal_part(
         debug_assert_eq!(sealer.head().len(), HEAD_LEN);
         out.send(Bytes::copy_from_slice(sealer.head())).await;
         while !sealer.next_is_last() {
-            let mut chunk = chunks.chunk(sealer.next_len(), SEALED_CHUNK_LEN - CHUNK_LEN).await?;
+            let mut chunk = chunks.chunk(sealer.next_len()).await?;
             let tag = sealer.seal_chunk(&mut chunk)?;
             chunk.extend_from_slice(&tag);
             out.send(chunk.freeze()).await;
         }
-        let mut last = chunks.chunk(sealer.next_len(), SEALED_CHUNK_LEN - CHUNK_LEN).await?;
+        let mut last = chunks.chunk(sealer.next_len()).await?;
         verified.set(chunks.end().await?);
         let tag = sealer.seal_last(&mut last)?;
         last.extend_from_slice(&tag);

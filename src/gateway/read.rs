@@ -99,7 +99,7 @@ fn stored_range(range: RangeSpec) -> Option<String> {
 }
 
 /// The stored bytes that hold a plaintext range: from the first one a reader wants up to the end of its last chunk.
-pub(super) fn stored_until(layout: &Layout, range: PlaintextRange) -> Option<u64> {
+fn stored_until(layout: &Layout, range: PlaintextRange) -> Option<u64> {
     let last = range.end().checked_sub(1)?;
     let segment = layout.segments().iter().rev().find(|s| s.plain_start <= last && s.id.p > 0)?;
     let index = last.checked_sub(segment.plain_start)? / CHUNK_LEN as u64;
@@ -108,6 +108,17 @@ pub(super) fn stored_until(layout: &Layout, range: PlaintextRange) -> Option<u64
         .chunks_start()
         .checked_add(geometry::chunk_offset(index)?)?
         .checked_add(len + (SEALED_CHUNK_LEN - CHUNK_LEN) as u64)
+}
+
+/// A reader of a plaintext range, and up to where it wants stored bytes.
+pub(super) fn range_reader(
+    envelope: &Envelope,
+    layout: Layout,
+    plain: PlaintextRange,
+) -> Result<(BodyReader, u64), Failure> {
+    let until = if plain.is_empty() { Some(0) } else { stored_until(&layout, plain) };
+    let until = until.ok_or_else(|| Failure::ours("a range beyond the object"))?;
+    Ok((BodyReader::range(Arc::clone(envelope.dek()), layout, plain)?, until))
 }
 
 impl Core {
@@ -261,11 +272,7 @@ impl Call<'_> {
         let (reader, until) = match selected {
             None if is_multipart => (BodyReader::whole(Arc::clone(envelope.dek()), layout)?, total),
             None => (BodyReader::simple(envelope, total)?, total),
-            Some(Selected { plain, .. }) => {
-                let until = if plain.is_empty() { Some(0) } else { stored_until(&layout, plain) };
-                let until = until.ok_or_else(|| Failure::ours("a range beyond the object"))?;
-                (BodyReader::range(Arc::clone(envelope.dek()), layout, plain)?, until)
-            }
+            Some(Selected { plain, .. }) => range_reader(&envelope, layout, plain)?,
         };
         let stored = match body {
             Some(body) => Stored::new(source, body, shape, until),
@@ -273,22 +280,17 @@ impl Call<'_> {
             None => Stored::unread(source, total, until),
         };
         // what is verified whole is held whole
-        let lease = if len > limit {
-            self.core.reserve_transfer(len).await?
-        } else {
-            let held = usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory"))?;
-            self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?
+        let held = (len <= limit).then(|| usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory")));
+        let held = held.transpose()?;
+        let lease = match held {
+            None => self.core.reserve_transfer(len).await?,
+            Some(held) => self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?,
         };
         let opened = pump::open(reader, stored, len, failure.clone(), Some(lease));
         let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
-        if len > limit {
-            return begun(opened).await.map_err(|_| reason());
-        }
-        let limit = usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory"))?;
-        let collected = collect(opened, limit).await;
-        match collected {
-            Ok(bytes) => Ok(body::full(bytes)),
-            Err(_) => Err(reason()),
+        match held {
+            None => begun(opened).await.map_err(|_| reason()),
+            Some(held) => collect(opened, held).await.map(body::full).map_err(|_| reason()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The gateway's policy: which buckets there are, who may do what, and how much of it.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +133,15 @@ pub struct BucketNames {
 }
 
 impl BucketRule {
+    /// Of the rules that fit `name` the one that counts: an exact one, else that with the longest start.
+    pub fn chosen<R: Borrow<Self>>(rules: impl IntoIterator<Item = R>, name: &str) -> Option<R> {
+        let fits = rules.into_iter().filter(|rule| rule.borrow().name.matched(name).is_some());
+        fits.max_by_key(|rule| match &rule.borrow().name {
+            NamePattern::Exact(_) => usize::MAX,
+            NamePattern::Prefix(start) => start.len(),
+        })
+    }
+
     /// The names for `name`, `None` if this rule is not about it. An expansion that is no valid id or no valid upstream
     /// name is `InvalidBucketName`.
     pub fn names(&self, name: &BucketName) -> Result<Option<BucketNames>, S3Error> {

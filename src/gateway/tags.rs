@@ -54,8 +54,7 @@ impl Call<'_> {
             query,
             headers,
             body,
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
         let mut out = passed_back(&answer.headers);

@@ -14,8 +14,7 @@ use crate::format::open::Want;
 use crate::net::body::{self, Body, BodyError};
 use crate::object::{CiphertextRange, ObjectKey};
 use crate::sigv4::uri::Query;
-use crate::store::{Answer, Payload, StoreError, StoreRequest};
-use crate::telemetry::Blame;
+use crate::store::{Answer, StoreError, StoreRequest};
 
 /// As much of an answer is read and thrown away to keep its connection.
 const WORTH_DRAINING: u64 = 128 << 10;
@@ -76,9 +75,7 @@ impl Source {
             key: Some(self.key.as_bytes()),
             query,
             headers,
-            body: Payload::Empty,
-            identity: self.place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&self.place.caller)
         };
         self.exchange.send(&self.place.upstream, request).await
     }
@@ -240,12 +237,8 @@ pub(super) async fn discard_answer(answer: Answer) {
 
 /// A body that the store did not bring to its end.
 fn broken_off(error: &BodyError) -> Failure {
-    let mut failure = Failure::upstream("the store's body broke off");
-    if matches!(error, BodyError::TimedOut) {
-        failure = Failure::upstream("the store's body stalled");
-    }
-    failure.blame = Blame::Upstream;
-    failure
+    let stalled = matches!(error, BodyError::TimedOut);
+    Failure::upstream(if stalled { "the store's body stalled" } else { "the store's body broke off" })
 }
 
 /// Takes an answer's ETag for all later reads.

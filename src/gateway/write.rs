@@ -8,7 +8,7 @@ use super::Call;
 use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::etag;
-use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, insert_checksum, passed_back, quoted};
+use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, insert_checksum, passed_back};
 use super::policy::{Place, Right};
 use super::pump::{self, ObjectKeys, Plaintext, VerifiedSlot};
 use crate::crypto::wrap::DataKey;
@@ -28,9 +28,7 @@ use crate::s3::conditional::WriteCondition;
 use crate::s3::error::ErrorCode;
 use crate::s3::operation::ObjectRef;
 use crate::sigv4::Headers;
-use crate::sigv4::uri::Query;
-use crate::store::settings::Profile;
-use crate::store::{Answer, Payload, StoreError, StoreRequest};
+use crate::store::{Answer, Payload, StoreRequest};
 
 /// The condition of a write, as the store must judge it.
 pub(super) fn write_condition(headers: &HeaderMap, place: &Place) -> Result<HeaderMap, Failure> {
@@ -42,10 +40,7 @@ pub(super) fn write_condition(headers: &HeaderMap, place: &Place) -> Result<Head
             out.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
         WriteCondition::IfMatch(etag) => {
-            let etag = etag::upstream(&etag);
-            // Ceph compares the header of a write as it stands with an ETag that has no quotes
-            let value = if place.upstream.profile() == Profile::Ceph { etag } else { quoted(&etag) };
-            let value = HeaderValue::from_str(&value);
+            let value = HeaderValue::from_str(&place.upstream.profile().if_match_of_write(&etag::upstream(&etag)));
             out.insert(header::IF_MATCH, value.map_err(|_| Failure::from(ErrorCode::InvalidArgument))?);
         }
     }
@@ -129,11 +124,9 @@ impl Call<'_> {
             method: Method::PUT,
             bucket: Some(&place.upstream_name),
             key: Some(key.as_bytes()),
-            query: Query::default(),
             headers,
             body: Payload::Stream { body, len: stored_len },
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.send_body(place, request).await?;
         Ok((answer, verified.take()?))
@@ -141,13 +134,8 @@ impl Call<'_> {
 
     /// Sends a request whose body is made on the way: if the body was given up, that is the reason, not the store's.
     pub(super) async fn send_body(&self, place: &Place, request: StoreRequest<'_>) -> Result<Answer, Failure> {
-        let is_of_upload = request.query.has("uploadId");
-        self.exchange.send(&place.upstream, request).await.map_err(|error: StoreError| {
-            // Ceph answers so about an upload that is gone
-            let is_gone = is_of_upload && error.code() == Some(ErrorCode::NoSuchKey);
-            let theirs = if is_gone { ErrorCode::NoSuchUpload.into() } else { error.into() };
-            self.exchange.failure.take().unwrap_or(theirs)
-        })
+        let sent = self.exchange.send(&place.upstream, request).await;
+        sent.map_err(|error| self.exchange.failure.take().unwrap_or_else(|| error.into()))
     }
 }
 

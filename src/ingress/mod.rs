@@ -27,8 +27,8 @@ use crate::s3::target::Target;
 use crate::secret::Secret;
 use crate::sigv4::uri::Query;
 use crate::sigv4::{
-    AccessKeyId, AuthError, Authentication, ChunkSignatures, ContentSha256, HeaderField, Headers, Presentation,
-    RequestView, SigningKey,
+    AccessKeyId, AuthError, Authentication, ChunkSignatures, ContentSha256, HeaderField, Headers, RequestView,
+    SigningKey,
 };
 
 /// How many signing keys are kept: one per credential, and per day around midnight.
@@ -51,8 +51,6 @@ pub struct Accepted {
     pub headers: HeaderMap,
     /// Who asks.
     pub caller: AccessKeyId,
-    /// Whether it came by a presigned URL.
-    pub presigned: bool,
     payload: ContentSha256,
     chunk_signatures: Option<ChunkSignatures>,
 }
@@ -121,7 +119,6 @@ impl Verifier {
             operation,
             headers,
             caller: verified.access_key_id().clone(),
-            presigned: verified.presentation() == Presentation::Query,
             payload: verified.payload(),
             chunk_signatures: verified.chunk_signatures(),
         })

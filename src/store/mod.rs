@@ -26,6 +26,7 @@ use crate::digest::{checksum, sha256};
 use crate::net::body::{self, Body, collect};
 use crate::net::client::{Client, ClientError, ClientSettings};
 use crate::net::tls::TlsError;
+use crate::s3::error::ErrorCode;
 use crate::s3::xml::ErrorAnswer;
 use crate::sigv4::uri::{Query, Slash, encode, encode_into};
 use crate::sigv4::{self, AmzDate, ContentSha256, CredentialScope, Headers, RequestView, SigningKey};
@@ -170,6 +171,7 @@ impl Upstream {
         let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
         let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
         let target = self.target(bucket, key, &query);
+        let is_of_upload = query.has("uploadId") && !headers.contains_key("x-amz-copy-source");
         let head = Head { method, target, headers, identity: identity.unwrap_or(&self.settings.credentials), trace };
         let sent = match body {
             Payload::Stream { body, len } => {
@@ -182,7 +184,14 @@ impl Upstream {
         if sent.as_ref().is_err_and(|error| !matches!(error, StoreError::Refused(refused) if refused.status < 500)) {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
-        sent.map(|answer| answer.holding(permit))
+        match sent {
+            Ok(answer) => Ok(answer.holding(permit)),
+            // Ceph answers so about an upload that is gone
+            Err(error) if is_of_upload && error.code() == Some(ErrorCode::NoSuchKey) => {
+                Err(StoreError::of_code(StatusCode::NOT_FOUND, ErrorCode::NoSuchUpload.name()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn again(&self, head: &Head<'_>, bytes: &Bytes) -> Result<Answer, StoreError> {
@@ -264,7 +273,7 @@ impl Upstream {
         let credentials = sigv4::Credentials {
             access_key_id: &identity.access_key_id,
             key: &key,
-            session_token: identity.session_token.as_ref(),
+            session_token: identity.session_token.as_deref(),
         };
         let signed = sigv4::sign(&view, &credentials, date, payload).map_err(|_| StoreError::Request)?;
         let uri =

@@ -1,18 +1,20 @@
 //! What is configured of one upstream.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::secret::Secret;
 
 /// Credentials for a store.
+#[derive(Clone)]
 pub struct Credentials {
     /// The access key id.
     pub access_key_id: String,
     /// The secret access key.
-    pub secret: Secret<str>,
+    pub secret: Arc<Secret<str>>,
     /// The session token of temporary credentials.
-    pub session_token: Option<Secret<str>>,
+    pub session_token: Option<Arc<Secret<str>>>,
 }
 
 /// How a bucket is named in a request.
@@ -57,6 +59,12 @@ impl Profile {
         matches!(self, Self::Aws | Self::Ceph | Self::Minio)
     }
 
+    /// `If-Match` of a write. Ceph compares the header as it stands with an ETag that has no quotes.
+    #[must_use]
+    pub fn if_match_of_write(self, etag: &str) -> String {
+        if self == Self::Ceph { etag.to_owned() } else { format!("\"{etag}\"") }
+    }
+
     /// The smallest part that is not the last.
     #[must_use]
     pub const fn min_part_len(self) -> u64 {
@@ -76,6 +84,7 @@ pub struct UpstreamTimeouts {
 }
 
 /// One store.
+#[derive(Clone)]
 pub struct UpstreamSettings {
     /// Its name in the configuration.
     pub name: String,

@@ -1,5 +1,10 @@
 //! Request ids, and W3C trace contexts that pass through.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::digest::hex;
+
 /// The trace that a request belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceContext {
@@ -9,15 +14,6 @@ pub struct TraceContext {
 
 fn is_hex(text: &str, len: usize) -> bool {
     text.len() == len && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            out.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-        out
-    })
 }
 
 impl TraceContext {
@@ -53,10 +49,25 @@ impl TraceContext {
     }
 }
 
-/// A request's id: 20 characters, as S3's look.
-#[must_use]
-pub fn request_id(random: [u8; 10]) -> String {
-    hex(&random).to_ascii_uppercase()
+/// Where ids of requests and spans come from: a keyed hash of a counter, with a key that the process drew. They tell requests
+/// of all replicas apart, are no secrets, and guard nothing.
+#[derive(Default)]
+pub struct Ids {
+    key: RandomState,
+    counter: AtomicU64,
+}
+
+impl Ids {
+    /// The id of a request, 20 characters, as S3's look; and that of its span.
+    #[must_use]
+    pub fn next(&self) -> (String, [u8; 8]) {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        let word = |which: u8| self.key.hash_one((number, which)).to_be_bytes();
+        let mut id = hex(&word(0));
+        id.push_str(hex(&word(1)).get(..4).unwrap_or_default());
+        id.make_ascii_uppercase();
+        (id, word(2))
+    }
 }
 
 #[cfg(test)]
@@ -85,6 +96,18 @@ mod tests {
             assert_eq!(TraceContext::parse(Some(bad.as_bytes()), [1; 8]), TraceContext::default(), "{bad}");
         }
         assert_eq!(TraceContext::parse(None, [1; 8]).traceparent(), None);
-        assert_eq!(request_id([0xab; 10]), "ABABABABABABABABABAB");
+    }
+
+    #[test]
+    fn no_two_requests_have_one_id_whichever_process_they_are_of() {
+        let processes = [Ids::default(), Ids::default()];
+        let drawn: std::collections::HashSet<_> =
+            (0..2000).flat_map(|_| processes.iter().map(Ids::next).collect::<Vec<_>>()).collect();
+        assert_eq!(drawn.len(), 4000);
+        let spans: std::collections::HashSet<_> = drawn.iter().map(|(_, span)| span).collect();
+        assert_eq!(spans.len(), 4000);
+        assert!(
+            drawn.iter().all(|(id, _)| id.len() == 20 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')))
+        );
     }
 }

@@ -26,8 +26,8 @@ fn init_makes_a_keyring_a_kit_and_a_configuration_that_belong_together() {
     let run = run.ends(0, "does not replace the file");
     assert!(run.out.is_empty() && !run.err.contains(phrase.split(' ').next().unwrap_or("?").trim()));
     assert_eq!(phrase.split_whitespace().count(), 24);
-    assert_eq!(sandbox.names(), ["gateway.toml", "keyring", "passphrase"]);
-    assert_eq!(mode(&sandbox.path("keyring")), 0o600);
+    assert_eq!(sandbox.names(), ["credentials", "gateway.toml", "keyring", "passphrase"]);
+    assert_eq!((mode(&sandbox.path("keyring")), mode(&sandbox.path("credentials"))), (0o600, 0o600));
 
     let configuration: toml::Table = fs::read_to_string(sandbox.path("gateway.toml")).unwrap().parse().unwrap();
     assert_eq!(configuration["keys"]["provider"].as_str(), Some("keyring"));
@@ -55,6 +55,39 @@ fn init_takes_names_and_places() {
     sandbox.run(&["keys", "list", "--keyring", "my keys", "--passphrase-file", "passphrase"]).ends(0, "acme");
 }
 
+/// What `init` made serves as soon as it has what only the user knows, and until then `check` names exactly that.
+#[test]
+fn what_init_made_lacks_the_stores_access_key_and_nothing_else() {
+    let sandbox = Sandbox::empty();
+    let names = ["--dir", "gate", "--bucket", "my.photos-2", "--region", "eu-west-3"];
+    init_with(&sandbox, &names, str::to_owned).0.ends(0, "[provider] of gate/credentials");
+    let check = ["check", "--config", "gate/gateway.toml"];
+    let run = sandbox.run(&check).ends(64, "credentials has no aws_access_key_id in [provider]");
+    assert_eq!(run.err.matches("gateway.toml:").count(), 1, "{}", run.err);
+
+    let path = sandbox.path("gate/credentials");
+    let text = fs::read_to_string(&path).unwrap();
+    let drawn = text.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = ")).unwrap();
+    assert!(drawn.len() == 40 && !run.err.contains(drawn));
+    let (application, provider) = text.split_once("[provider]").unwrap();
+    let provider = provider.replace("_id = \n", "_id = AKSTORE\n").replace("_key = \n", "_key = of the store\n");
+    fs::write(&path, format!("{application}[provider]{provider}")).unwrap();
+    sandbox.run(&check).ends(0, "");
+
+    let configuration = fs::read_to_string(sandbox.path("gate/gateway.toml")).unwrap();
+    assert!(configuration.contains("\"https://s3.eu-west-3.amazonaws.com\""), "{configuration}");
+    let elsewhere = ["--dir", "other", "--endpoint", "https://store.example:9000"];
+    init_with(&sandbox, &elsewhere, str::to_owned).0.ends(0, "Made");
+    let other = fs::read_to_string(sandbox.path("other/gateway.toml")).unwrap();
+    assert!(other.contains("endpoint = \"https://store.example:9000\"") && other.contains("profile = \"generic\""));
+    assert_ne!(fs::read_to_string(sandbox.path("other/credentials")).unwrap().lines().nth(2), text.lines().nth(2));
+    for wrong in [["--bucket", "A"], ["--endpoint", "store"], ["--endpoint", "https://s/path"], ["--region", "a\"b"]] {
+        let arguments = [&["init", "--dir", "third", "--passphrase-file", "passphrase"][..], &wrong].concat();
+        sandbox.run(&arguments).ends(64, "expected");
+    }
+    assert!(!sandbox.path("third").exists());
+}
+
 #[test]
 fn a_phrase_that_is_not_typed_back_leaves_nothing_behind() {
     let sandbox = Sandbox::empty();
@@ -77,6 +110,9 @@ fn init_overwrites_nothing() {
     assert_eq!(fs::read(sandbox.path("keyring")).unwrap(), before);
     fs::write(sandbox.path("gateway.toml"), "mine").unwrap();
     sandbox.run(&["init", "--keyring", "other", "--passphrase-file", "passphrase"]).ends(2, "gateway.toml");
+    fs::create_dir(sandbox.path("e")).unwrap();
+    fs::write(sandbox.path("e/credentials"), "mine").unwrap();
+    sandbox.run(&["init", "--dir", "e", "--passphrase-file", "passphrase"]).ends(2, "credentials");
     fs::create_dir(sandbox.path("shares")).unwrap();
     let shares = ["init", "--dir", "d", "--shares", "2/3", "--shares-dir", "shares", "--passphrase-file", "passphrase"];
     sandbox.run(&shares).ends(2, "shares");

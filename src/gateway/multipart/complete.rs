@@ -350,10 +350,8 @@ impl Call<'_> {
             bucket: Some(&place.upstream_name),
             key: Some(upload.object.key.as_bytes()),
             query,
-            headers: HeaderMap::new(),
             body: Payload::Stream { body, len },
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.send_body(place, request).await?;
         let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;

@@ -142,7 +142,6 @@ impl Call<'_> {
         headers: HeaderMap,
         body: Payload,
     ) -> Result<Answer, Failure> {
-        let is_of_upload = query.has("uploadId");
         let request = StoreRequest {
             method,
             bucket: Some(bucket),
@@ -150,14 +149,9 @@ impl Call<'_> {
             query,
             headers,
             body,
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
-        self.exchange.send(&place.upstream, request).await.map_err(|error| {
-            // Ceph answers so about an upload that is gone
-            let is_gone = is_of_upload && error.status() == Some(404) && error.code() == Some(ErrorCode::NoSuchKey);
-            if is_gone { ErrorCode::NoSuchUpload.into() } else { error.into() }
-        })
+        Ok(self.exchange.send(&place.upstream, request).await?)
     }
 
     /// The query that names an upload.

@@ -133,8 +133,7 @@ impl Call<'_> {
             query,
             headers,
             body: Payload::Stream { body, len: stored_len },
-            identity: place.caller.rule.upstream_credentials.as_ref(),
-            trace: self.exchange.trace.traceparent(),
+            ..self.exchange.request(&place.caller)
         };
         let answer = self.send_body(place, request).await?;
         let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;

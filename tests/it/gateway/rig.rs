@@ -109,7 +109,11 @@ impl Client {
             region: REGION.to_owned(),
             profile: Profile::Generic,
             addressing: Addressing::Path,
-            credentials: Credentials { access_key_id: id.to_owned(), secret: secret(secret_text), session_token: None },
+            credentials: Credentials {
+                access_key_id: id.to_owned(),
+                secret: Arc::new(secret(secret_text)),
+                session_token: None,
+            },
             ca: None,
             proxy: None,
             timeouts: UpstreamTimeouts {
@@ -311,7 +315,6 @@ impl Rig {
             REGION,
             (provider_id, Arc::new(secret("secret of PROVIDER"))),
             Arc::new(SystemClock),
-            random(),
         );
         let provider = Server::start(Arc::new(face), ServerSettings::default()).await;
         let keyring = Arc::new(keyring());
@@ -360,7 +363,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         addressing: Addressing::Path,
         credentials: Credentials {
             access_key_id: "PROVIDER".to_owned(),
-            secret: secret("secret of PROVIDER"),
+            secret: Arc::new(secret("secret of PROVIDER")),
             session_token: None,
         },
         ca: None,

@@ -58,7 +58,7 @@ fn https(port: u16, ca: &Path) -> Client {
         addressing: Addressing::Path,
         credentials: Credentials {
             access_key_id: "AKALPHA".to_owned(),
-            secret: secret("secret of AKALPHA"),
+            secret: Arc::new(secret("secret of AKALPHA")),
             session_token: None,
         },
         ca: Some(ca.to_owned()),
