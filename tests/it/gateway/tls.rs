@@ -16,7 +16,7 @@ use sealgate::store::Upstream;
 use sealgate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
 use tokio::net::TcpStream;
 
-use super::rig::{Client, Plan, REGION, Rig, noise, secret};
+use super::rig::{Client, Plan, REGION, Rig, Server, gateway, noise, secret};
 
 struct Files {
     folder: tempfile::TempDir,
@@ -87,6 +87,49 @@ async fn tls_is_spoken_to_those_who_trust_the_authority_and_have_a_certificate_w
     let rig = Rig::with(Plan { server: files.settings(Some(&files.path("ca.pem"))), ..Plan::default() }).await;
     let without = https(rig.gateway.address.port(), &files.path("ca.pem")).get("data", "k").await.unwrap_err();
     assert_eq!(without.0, 0);
+}
+
+/// One GET over HTTP/1.1 by a client that trusts `trusted` and shows a certificate of `own`; `None`: it was not let in.
+async fn get_with_certificate(port: u16, trusted: &Files, own: &Files) -> Option<(u16, bytes::Bytes)> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(trusted.path("ca.pem")).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(own.path("tls.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(own.path("tls.key")).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let authority = format!("localhost:{port}");
+    let mut request = signed(&authority, "/data/k");
+    *request.uri_mut() = "/data/k".parse().unwrap();
+    request.headers_mut().insert("host", authority.parse().unwrap());
+    let answer = sender.send_request(request).await.ok()?;
+    let status = answer.status().as_u16();
+    Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_of_the_authority_lets_in_and_one_of_another_does_not() {
+    let (files, strangers) = (Files::new(), Files::new());
+    let rig = Rig::with(Plan { server: files.settings(Some(&files.path("ca.pem"))), ..Plan::default() }).await;
+    let port = rig.gateway.address.port();
+    let bytes = noise(70_000, 3);
+    // a replica without TLS puts the object
+    let plain = gateway(&rig.plan, rig.provider.address, &rig.keyring, &rig.metrics);
+    let plain = Server::start(Arc::new(plain), ServerSettings::default()).await;
+    let app = Client::new(plain.address, "AKALPHA", "secret of AKALPHA");
+    app.put("data", "k", bytes.clone()).await.unwrap();
+    assert!(get_with_certificate(port, &files, &files).await == Some((200, bytes.into())));
+    assert_eq!(get_with_certificate(port, &files, &strangers).await, None);
 }
 
 /// A signed request with the target in the form of HTTP/2.

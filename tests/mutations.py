@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Takes one check of the gateway away after the other, and runs the tests of a store that lies: some test must fail each time.
+
+    python3 tests/mutations.py [WORD...]      all, or those whose name has one of the words
+
+Works on a copy below target/mutations and shares the target folder. Prints each mutation with the tests that noticed it; ends
+with 1 if one went unnoticed. A mutation whose old text is not there exactly once is an error: the list belongs to the code.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+COPY = ROOT / "target/mutations"
+
+# name, file, old text, new text
+MUTATIONS = [
+    ("the header's tag", "src/format/envelope.rs", "if !bool::from(keys.tag(context, signed).ct_eq(tag)) {", "if false {"),
+    ("the binding to the bucket", "src/format/context.rs", "push_lp(&mut out, bucket.as_bytes());", "let _ = bucket; push_lp(&mut out, b\"any\");"),
+    ("the binding to the tenant", "src/format/context.rs", "push_lp(&mut out, tenant.as_bytes());", "let _ = tenant; push_lp(&mut out, b\"any\");"),
+    ("the binding to the key", "src/format/context.rs", "push_lp(&mut out, key);", "let _ = key; push_lp(&mut out, b\"any\");"),
+    ("the binding to the upload", "src/format/context.rs", "push_lp(&mut context.0, upload_id.as_bytes());", "let _ = (&mut context, upload_id);"),
+    ("F(P): the object's length", "src/format/layout.rs", "if geometry::object_len(plain) != Some(total) {", "if false {"),
+    ("the trailer's header", "src/format/layout.rs", "tail.trailer().check_header(envelope)?;", ""),
+    ("zeros in the padding", "src/format/open.rs", "                check_zero(piece)?;\n                self.padding(offset", "                self.padding(offset"),
+    ("a part's salt", "src/format/open.rs", "if head.salt != id.salt {", "if false {"),
+    ("a part's number", "src/format/open.rs", "if head.part_no != placed.id.part_no {", "if false {"),
+    ("the hold-back of the last chunk", "src/gateway/pump.rs", "out.send(std::mem::replace(&mut held_back, text)).await;", "out.send(text).await;"),
+    ("small objects whole before the status", "src/gateway/read.rs", "let held = (len <= limit).then(", "let held = (len <= limit && len > u64::MAX - 1).then("),
+    ("the range of an answer to a simple object", "src/gateway/read.rs", "        Ok(())\n    } else {\n        Err(wrong())\n    }", "        Ok(())\n    } else {\n        Ok(())\n    }"),
+    ("the range of a later answer", "src/gateway/upstream.rs", "if shape.total != total || shape.start != range.start() || shape.end != range.end() {", "if false {"),
+    ("Content-Range against Content-Length", "src/gateway/upstream.rs", "if start >= end || end > total || end - start != len {", "if start >= end || end > total {"),
+    ("one envelope only", "src/gateway/headers.rs", "    if values.next().is_some() {\n        return Err(Failure::integrity(\"the envelope stands twice\"));", "    if false {\n        return Err(Failure::integrity(\"the envelope stands twice\"));"),
+    ("HEAD is no range", "src/gateway/read.rs", "if opening.shape.start != 0 || opening.shape.end != opening.shape.total {", "if false {"),
+    ("a denied range is asked again", "src/gateway/read.rs", "Err(failure) if failure.code() == ErrorCode::InvalidRange => {", "Err(failure) if failure.code() == ErrorCode::InvalidRange && read.part_number.is_some() => {"),
+    ("a read that begins anew", "src/gateway/read.rs", "ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey => Self::Changed,", "ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey if false => Self::Changed,"),
+    ("the content type is not the store's", "src/gateway/headers.rs", "    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(\"binary/octet-stream\"));\n    for field", "    for field"),
+    ("content headers are not the store's", "src/gateway/headers.rs", "    \"last-modified\",\n", "    \"last-modified\",\n    \"content-encoding\",\n    \"cache-control\",\n    \"content-disposition\",\n"),
+    ("redirects", "src/store/error.rs", "if status.is_redirection() && status != StatusCode::NOT_MODIFIED {", "if false {"),
+    ("our credentials are not the client's", "src/store/error.rs", "if OUR_CREDENTIALS.contains(&code) {", "if false {"),
+    ("the completed object's tail", "src/gateway/multipart/complete.rs", "if tail.opened.trailer() != trailer {", "if false {"),
+    ("an upload id given twice", "src/gateway/multipart/mod.rs", "        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(\"*\"));\n        let bytes", "        let bytes"),
+    ("a salt for each attempt", "src/gateway/multipart/parts.rs", "let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b\"part salt\")?;", "let salt: FreshSalt = crate::crypto::random::Fresh::danger_from_bytes([7; 24]);"),
+    ("an ETag that was issued for its part", "src/gateway/multipart/complete.rs", "if etag != part.etag {", "if false {"),
+    ("the copied object's tail", "src/gateway/copy.rs", "        tails::read(&copied, envelope, opening.shape.total).await?;\n        Ok(Self::copied(&result, out))", "        let _ = copied;\n        Ok(Self::copied(&result, out))"),
+    ("the first answer's ETag holds", "src/gateway/upstream.rs", "                    headers.insert(header::IF_MATCH, value);\n", "                    let _ = value;\n"),
+    ("leak: the content type", "src/gateway/write.rs", "        headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);\n", "        let _ = CIPHERTEXT_TYPE;\n        if let Some(value) = self.accepted.headers.get(header::CONTENT_TYPE) {\n            headers.insert(header::CONTENT_TYPE, value.clone());\n        }\n"),
+    ("leak: user metadata", "src/gateway/headers.rs", "if name.as_str().starts_with(\"x-amz-\") && amz_header_use(name.as_str()) == Some(HeaderUse::Forwarded) {", "if name.as_str().starts_with(\"x-amz-meta-\") || amz_header_use(name.as_str()) == Some(HeaderUse::Forwarded) {"),
+    ("leak: a checksum", "src/gateway/headers.rs", "if name.as_str().starts_with(\"x-amz-\") && amz_header_use(name.as_str()) == Some(HeaderUse::Forwarded) {", "if name.as_str().starts_with(\"x-amz-checksum-\") || amz_header_use(name.as_str()) == Some(HeaderUse::Forwarded) {"),
+]
+
+
+def sh(*words, **more):
+    return subprocess.run(words, check=True, capture_output=True, text=True, **more).stdout
+
+
+def main():
+    wanted = sys.argv[1:]
+    shutil.rmtree(COPY, ignore_errors=True)
+    sh("git", "clone", "-q", "--shared", str(ROOT), str(COPY))
+    unnoticed = []
+    baseline = run()
+    if baseline[0] != "passed":
+        sys.exit(f"without a mutation: {baseline}")
+    print("without a mutation all tests pass", flush=True)
+    for name, file, old, new in MUTATIONS:
+        if wanted and not any(word in name for word in wanted):
+            continue
+        path = COPY / file
+        text = path.read_text()
+        if text.count(old) != 1:
+            sys.exit(f"{name}: the old text stands {text.count(old)} times in {file}")
+        path.write_text(text.replace(old, new))
+        begun = time.time()
+        outcome, tests = run()
+        path.write_text(text)
+        print(f"{name}: {outcome}{': ' if tests else ''}{', '.join(tests)} ({time.time() - begun:.0f} s)", flush=True)
+        if outcome != "noticed":
+            unnoticed.append(name)
+    print(f"unnoticed: {', '.join(unnoticed) or 'none'}")
+    sys.exit(bool(unnoticed))
+
+
+def run():
+    words = ["cargo", "test", "--quiet", "--test", "it", "--", "gateway::lies"]
+    environment = {"CARGO_TARGET_DIR": str(ROOT / "target")}
+    done = subprocess.run(words, cwd=COPY, capture_output=True, text=True, env={**os.environ, **environment}, timeout=1800)
+    if "could not compile" in done.stderr:
+        return "DOES NOT COMPILE", [line for line in done.stderr.splitlines() if line.startswith("error")][:3]
+    failed = sorted(set(re.findall(r"^    gateway::lies::(\w+)$", done.stdout, re.M)))
+    return ("noticed", failed) if done.returncode else ("passed", [])
+
+
+main()
