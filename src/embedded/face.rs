@@ -20,8 +20,9 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::digest::hex;
+use crate::ingress::answer::{self, document, empty};
 use crate::ingress::{Accepted, IngressBody, Verifier, fields};
-use crate::net::body::{self, Body, BodyError};
+use crate::net::body::{Body, BodyError};
 use crate::net::server::{Handler, Peer};
 use crate::s3::checksum::{checksum_header, format_checksum};
 use crate::s3::conditional::{self, Conditions, EtagCondition};
@@ -128,18 +129,6 @@ fn key_text(key: &[u8]) -> String {
 
 fn value(text: &str) -> Result<HeaderValue, S3Error> {
     HeaderValue::from_str(text).map_err(|_| ErrorCode::InternalError.into())
-}
-
-fn document(xml: String) -> Response<Body> {
-    let mut response = Response::new(body::full(xml));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(body::empty());
-    *response.status_mut() = status;
-    response
 }
 
 /// What an answer says of an object.
@@ -772,22 +761,15 @@ impl Handler for Face {
     }
 }
 
+/// The answer to a refusal, with what a condition was judged by.
 fn refusal(error: &S3Error, method: &Method, id: &str) -> Response<Body> {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let is_bodiless = *method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
-    let mut response = if is_bodiless { empty(status) } else { document(error.to_xml(id, "embedded")) };
-    *response.status_mut() = status;
+    let mut response = answer::refusal(error, method, id, "embedded");
+    let is_unmodified = response.status() == StatusCode::NOT_MODIFIED;
     for (element, name) in [("ETag", header::ETAG), ("LastModified", header::LAST_MODIFIED)] {
-        let found = error.fields().iter().find(|(field, _)| *field == element && status == StatusCode::NOT_MODIFIED);
+        let found = error.fields().iter().find(|(field, _)| *field == element && is_unmodified);
         if let Some(value) = found.and_then(|(_, text)| HeaderValue::from_str(text).ok()) {
             response.headers_mut().insert(name, value);
         }
-    }
-    if status == StatusCode::RANGE_NOT_SATISFIABLE
-        && let Some((_, size)) = error.fields().iter().find(|(field, _)| *field == "ActualObjectSize")
-        && let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}"))
-    {
-        response.headers_mut().insert(header::CONTENT_RANGE, value);
     }
     response
 }

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use super::Call;
 use super::error::Failure;
 use super::headers::{forwarded, forwarded_to_reads};
-use super::list::document;
 use super::policy::{Place, Policy, Right};
 use super::upstream::discard_answer;
 use crate::clock::Timestamp;
+use crate::ingress::answer::document;
 use crate::net::body::{self, Body};
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::target::BucketName;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use super::Call;
 use super::error::{Failure, FailureSlot};
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, passed_back, quoted};
-use super::list::{document, listed_etag};
+use super::list::listed_etag;
 use super::policy::{Place, Right};
 use super::pump::{self, Plaintext};
 use super::read::{Opening, conditions, range_reader};
@@ -21,6 +21,7 @@ use crate::format::context::Context;
 use crate::format::layout::Layout;
 use crate::format::metadata::Metadata;
 use crate::format::trailer::Digests;
+use crate::ingress::answer::document;
 use crate::net::body::Body;
 use crate::object::PlaintextRange;
 use crate::s3::error::{ErrorCode, S3Error};

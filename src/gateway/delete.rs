@@ -9,6 +9,7 @@ use super::headers::{forwarded, passed_back};
 use super::policy::{Right, is_reserved};
 use super::upstream::discard_answer;
 use super::write::write_condition;
+use crate::ingress::answer;
 use crate::net::body::{self, Body};
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::ObjectRef;
@@ -108,6 +109,6 @@ impl Call<'_> {
             code.message().clone_into(&mut error.message);
         }
         result.errors.extend(refused);
-        Ok(super::list::document(result.to_xml()))
+        Ok(answer::document(result.to_xml()))
     }
 }

@@ -1,14 +1,15 @@
 //! ListObjects, both versions: one request to the store, sizes and ETags rewritten, the gateway's own keys left out.
 
-use http::{HeaderValue, Response, header};
+use http::Response;
 
 use super::Call;
 use super::error::Failure;
 use super::etag;
-use super::headers::forwarded_to_reads;
+use super::headers::{forwarded_to_reads, quoted};
 use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
 use crate::format::geometry::plaintext_len;
-use crate::net::body::{self, Body};
+use crate::ingress::answer::document;
+use crate::net::body::Body;
 use crate::s3::operation::Listing;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{ListBucketResult, Page, unquoted};
@@ -22,16 +23,9 @@ const BEHIND_RESERVED: &str = ".sealgate/\u{10FFFF}";
 /// A page is asked for again at most this often because all of its end was the gateway's own.
 const MAX_ROUNDS: usize = 3;
 
-/// An XML document as an answer.
-pub(super) fn document(xml: String) -> Response<Body> {
-    let mut response = Response::new(body::full(xml));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response
-}
-
 /// An ETag in a list, with its quotes, as it is shown.
 pub(super) fn listed_etag(etag: &str) -> String {
-    format!("\"{}\"", etag::downstream(unquoted(etag)))
+    quoted(&etag::downstream(unquoted(etag)))
 }
 
 /// Where a page begins.

@@ -41,7 +41,7 @@ use self::settings::Settings;
 use self::tails::Tails;
 use crate::clock::Clock;
 use crate::crypto::random::RandomSource;
-use crate::ingress::{Accepted, Verifier};
+use crate::ingress::{Accepted, Verifier, answer};
 use crate::keys::KeyProvider;
 use crate::net::body::{self, Body};
 use crate::net::budget::{Budget, Lease};
@@ -275,34 +275,20 @@ async fn drain(method: &Method, expects_continue: bool, len: Option<u64>, body: 
     let _ = timeout(DRAIN_TIME, async { while let Some(Ok(_)) = body.frame().await {} }).await;
 }
 
-/// The answer to a refusal: S3's document, or its status alone.
+/// The answer to a refusal, with when to come again and what a condition was judged by.
 fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Body> {
-    let status = StatusCode::from_u16(failure.error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let is_bodiless = *method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
-    let document = if is_bodiless { String::new() } else { failure.error.to_xml(request_id, "sealgate") };
-    let mut response = Response::new(if is_bodiless { body::empty() } else { body::full(document) });
-    *response.status_mut() = status;
+    let mut response = answer::refusal(&failure.error, method, request_id, "sealgate");
+    let is_unmodified = response.status() == StatusCode::NOT_MODIFIED;
     let out = response.headers_mut();
-    if !is_bodiless {
-        out.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    }
     if let Some(seconds) = failure.retry_after {
         out.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if status == StatusCode::NOT_MODIFIED {
-        for (name, value) in &failure.validators {
-            let mapped = value.to_str().ok().filter(|_| *name == header::ETAG).and_then(|text| {
-                let etag = etag::downstream(crate::s3::xml::unquoted(text));
-                HeaderValue::from_str(&headers::quoted(&etag)).ok()
-            });
-            out.insert(name.clone(), mapped.unwrap_or_else(|| value.clone()));
-        }
-    }
-    if status == StatusCode::RANGE_NOT_SATISFIABLE
-        && let Some((_, size)) = failure.error.fields().iter().find(|(name, _)| *name == "ActualObjectSize")
-        && let Ok(value) = HeaderValue::from_str(&format!("bytes */{size}"))
-    {
-        out.insert(header::CONTENT_RANGE, value);
+    for (name, value) in failure.validators.iter().filter(|_| is_unmodified) {
+        let mapped = value.to_str().ok().filter(|_| *name == header::ETAG).and_then(|text| {
+            let etag = etag::downstream(crate::s3::xml::unquoted(text));
+            HeaderValue::from_str(&headers::quoted(&etag)).ok()
+        });
+        out.insert(name.clone(), mapped.unwrap_or_else(|| value.clone()));
     }
     response
 }

@@ -8,6 +8,7 @@
 //!
 //! Shared by the gateway and by the embedded store's S3 face, which both are S3 servers.
 
+pub mod answer;
 mod body;
 #[cfg(test)]
 mod tests;
