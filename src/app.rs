@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -218,7 +219,8 @@ pub struct Running {
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
-    served: JoinHandle<Drained>,
+    served: Option<JoinHandle<Drained>>,
+    drained: Drained,
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
@@ -314,7 +316,8 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         }
         drained
     });
-    Ok(Running { address, admin: admin_address, keyring, metrics, draining, stop, served })
+    let (served, drained) = (Some(served), Drained::default());
+    Ok(Running { address, admin: admin_address, keyring, metrics, draining, stop, served, drained })
 }
 
 impl Running {
@@ -337,18 +340,35 @@ impl Running {
         let _ = self.stop.send(true);
     }
 
-    /// Waits for the end.
+    /// Waits for the end; who asks again is told the same.
     pub async fn ended(&mut self) -> Drained {
-        (&mut self.served).await.unwrap_or_default()
+        if let Some(served) = &mut self.served {
+            self.drained = served.await.unwrap_or_default();
+            self.served = None;
+        }
+        self.drained
+    }
+}
+
+/// The signals that a process listens to; from here on none of them ends it at once.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Listens, within a runtime. Whoever announces that it serves does this before.
+    pub fn listen() -> std::io::Result<Self> {
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
     }
 }
 
 /// Serves until the process is told to end: SIGTERM or SIGINT drains, a second one cuts; SIGHUP reads the keyring again.
-pub async fn until_signalled(running: &mut Running) -> std::io::Result<Drained> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+pub async fn until_signalled(running: &mut Running, signals: Signals) -> Drained {
+    let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -362,9 +382,9 @@ pub async fn until_signalled(running: &mut Running) -> std::io::Result<Drained> 
     tracing::info!(target: "sealgate::app", "draining");
     running.stop();
     tokio::select! {
-        drained = running.ended() => Ok(drained),
-        _ = terminate.recv() => Ok(Drained { cut: 1 }),
-        _ = interrupt.recv() => Ok(Drained { cut: 1 }),
+        drained = running.ended() => drained,
+        _ = terminate.recv() => Drained { cut: 1 },
+        _ = interrupt.recv() => Drained { cut: 1 },
     }
 }
 

@@ -41,9 +41,12 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let port = args.port.unwrap_or(if args.once { 0 } else { DEFAULT_PORT });
     let result = runtime.block_on(async {
         let mut demo = Demo::start(&args.dir, port, random).await.map_err(failed)?;
+        let signals = (!args.once).then(app::Signals::listen).transpose().map_err(Failure::failed)?;
         let shown = show(&mut demo, args.once, env).await;
-        if shown.is_ok() && !args.once {
-            app::until_signalled(demo.running()).await.map_err(Failure::failed)?;
+        if shown.is_ok()
+            && let Some(signals) = signals
+        {
+            app::until_signalled(demo.running(), signals).await;
         }
         demo.end().await;
         shown

@@ -33,6 +33,7 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let random = random(env)?;
     let runtime = app::runtime().map_err(Failure::failed)?;
     let drained = runtime.block_on(async {
+        let signals = app::Signals::listen().map_err(Failure::failed)?;
         let mut running = app::start(config, Arc::new(SystemClock), random).await.map_err(Failure::failed)?;
         tracing::info!(
             target: "sealgate::app",
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
-        app::until_signalled(&mut running).await.map_err(Failure::failed)
+        Ok::<_, Failure>(app::until_signalled(&mut running, signals).await)
     })?;
     tracing::info!(target: "sealgate::app", cut = drained.cut, "ended");
     runtime.shutdown_background();

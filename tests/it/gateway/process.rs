@@ -52,7 +52,7 @@ fn demo(dir: &Path) -> (Process, String, String) {
         .args(["demo", "--port", "0", "--dir"])
         .arg(dir)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -84,6 +84,19 @@ fn demo_once_shows_both_views_and_finds_no_plaintext() {
     }
     for file in ["gateway.toml", "keyring", "passphrase", "credentials", "store"] {
         assert!(folder.path().join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_demo_ends_well_when_it_is_told_to_end() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut process, ..) = demo(folder.path());
+        process.signal(signal);
+        let code = process.ended(Duration::from_secs(10));
+        let mut said = String::new();
+        process.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(code == Some(0) && said.is_empty(), "{code:?}: {said}");
     }
 }
 
