@@ -213,9 +213,11 @@ impl Loader<'_> {
         }
 
         let (mut listen, mut region, mut domains, mut tls) = (None, "us-east-1".to_owned(), Vec::new(), None);
+        let mut open = None;
         if let Some(mut table) = file.table("listen", known("[listen]")) {
             let expected = "an address and a port are expected, such as \"127.0.0.1:8080\"";
             listen = table.required_parsed("address", expected, |text| text.parse::<SocketAddr>().ok());
+            open = listen.as_ref().filter(|at| !table.has("tls") && !at.value.ip().is_loopback()).map(|at| at.line);
             let is_region = |text: &str| {
                 let good =
                     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
@@ -256,8 +258,20 @@ impl Loader<'_> {
         let mut admin = None;
         if let Some(mut table) = file.table("admin", known("[admin]")) {
             let expected = "an address and a port are expected, such as \"127.0.0.1:9090\"";
-            admin =
-                table.required_parsed("address", expected, |text| text.parse::<SocketAddr>().ok()).map(|at| at.value);
+            let at = table.required_parsed("address", expected, |text| text.parse::<SocketAddr>().ok());
+            if let Some(At { line, value }) = &at
+                && !value.ip().is_loopback()
+            {
+                let message = "the admin address is not loopback: whoever reaches it reads the names of tenants, keys and \
+                               buckets, and all numbers";
+                self.warnings.push(ConfigError { line: *line, message: message.to_owned() });
+            }
+            admin = at.map(|at| at.value);
+        }
+        if let Some(line) = open {
+            let message = "applications are served without TLS on an address that is not loopback: plaintext passes the \
+                           network before it is sealed";
+            self.warnings.push(ConfigError { line, message: message.to_owned() });
         }
         let mut log = (LogLevel::default(), LogFormat::default());
         if let Some(mut table) = file.table("telemetry", known("[telemetry]")) {
@@ -296,7 +310,7 @@ impl Loader<'_> {
         let upstreams = self.upstreams(&mut file, upstream_timeouts);
         let buckets = self.buckets(&mut file);
         let credentials = self.credentials(&mut file, &buckets, limits);
-        overlaps(&buckets, file.errors);
+        overlaps(&buckets, &upstreams, file.errors);
 
         let settings = Settings {
             region,
@@ -595,8 +609,9 @@ fn is_loopback(uri: &http::Uri) -> bool {
 }
 
 /// Two rules that could mean one upstream bucket, or give one id to two: objects of one would be taken for the other's, or a
-/// tenant reach another's. Rules of one tenant may share an upstream bucket only under one id.
-fn overlaps(buckets: &[At<BucketRule>], errors: &mut Errors) {
+/// tenant reach another's. Rules of one tenant may name a bucket twice only if they say the same of it: store, name and id.
+fn overlaps(buckets: &[At<BucketRule>], upstreams: &[UpstreamSettings], errors: &mut Errors) {
+    let endpoint = |name: &str| upstreams.iter().find(|upstream| upstream.name == name).map(|found| &found.endpoint);
     let can_meet = |a: &Template, b: &Template| {
         let split = |template: &Template| {
             let text = template.expand("\u{0}");
@@ -618,18 +633,22 @@ fn overlaps(buckets: &[At<BucketRule>], errors: &mut Errors) {
     for (index, later) in buckets.iter().enumerate() {
         for earlier in buckets.iter().take(index) {
             let (a, b) = (&earlier.value, &later.value);
-            let shares_bucket = a.upstream == b.upstream && can_meet(&a.upstream_name, &b.upstream_name);
+            // one store may stand under two names
+            let is_one_store = a.upstream == b.upstream || endpoint(&a.upstream) == endpoint(&b.upstream);
+            let shares_bucket = is_one_store && can_meet(&a.upstream_name, &b.upstream_name);
             let is_other_tenant = a.tenant != b.tenant;
-            if shares_bucket && (is_other_tenant || a.id != b.id) {
-                let what = if is_other_tenant { "tenants" } else { "ids" };
-                errors.add(
-                    later.line,
-                    format!(
-                        "this [[bucket]] and that of line {} could mean one upstream bucket under two {what}",
-                        earlier.line
-                    ),
-                );
-            }
+            let is_the_same = is_one_store && a.upstream_name == b.upstream_name && a.id == b.id;
+            let line = earlier.line;
+            let what = if shares_bucket && is_other_tenant {
+                "one upstream bucket under two tenants"
+            } else if shares_bucket && !is_the_same {
+                "one upstream bucket under two ids"
+            } else if !is_other_tenant && !is_the_same && can_meet(&a.id, &b.id) {
+                "two upstream buckets under one id: the store could show objects of one as the other's"
+            } else {
+                continue;
+            };
+            errors.add(later.line, format!("this [[bucket]] and that of line {line} could mean {what}"));
         }
     }
 }

@@ -142,8 +142,50 @@ fn two_tenants_never_share_an_upstream_bucket() {
     let second = "\n[[tenant]]\nid = \"b\"\n[[bucket]]\nname = \"x-*\"\nupstream = \"main\"\nupstream_name = \"data-*\"\nid = \"x-*\"\ntenant = \"b\"\nkek = \"k\"\n";
     let found = errors(&format!("{GOOD}{second}"));
     assert!(found.iter().any(|(line, m)| *line == 34 && m.contains("two tenants")), "{found:?}");
+    // one store under two names is one store
+    let alias = "\n[[upstream]]\nname = \"alias\"\nendpoint = \"https://store.example\"\ncredentials = { file = \"credentials\", profile = \"provider\" }\n";
+    let other = second.replace("upstream = \"main\"", "upstream = \"alias\"");
+    let found = errors(&format!("{GOOD}{alias}{other}"));
+    assert!(found.iter().any(|(_, m)| m.contains("two tenants")), "{found:?}");
     let apart = second.replace("data-*", "apart-*");
     assert!(load(&format!("{GOOD}{apart}")).is_ok());
+}
+
+#[test]
+fn one_id_is_one_upstream_bucket_and_the_other_way_round() {
+    let bucket = |name: &str, upstream_name: &str, id: &str| {
+        format!(
+            "\n[[bucket]]\nname = \"{name}\"\nupstream = \"main\"\nupstream_name = \"{upstream_name}\"\nid = \"{id}\"\n\
+             tenant = \"main\"\nkek = \"default\"\n"
+        )
+    };
+    for (first, second, what) in [
+        (bucket("aaa", "store-a", "same"), bucket("bbb", "store-b", "same"), Some("under one id")),
+        (bucket("u-*", "b-*", "i-*"), bucket("u-a-*", "b-*", "i-a-*"), Some("two ids")),
+        (bucket("u-*", "b-*", "i-*"), bucket("v-*", "c-*", "i-*"), Some("under one id")),
+        (bucket("u-*", "b-*", "i-*"), bucket("exact", "ccc", "i-x"), Some("under one id")),
+        // another name for the same
+        (bucket("aaa", "store-a", "same"), bucket("bbb", "store-a", "same"), None),
+        (bucket("u-*", "b-*", "i-*"), bucket("v-*", "b-*", "i-*"), None),
+        (bucket("u-*", "b-*", "i-*"), bucket("v-*", "c-*", "j-*"), None),
+    ] {
+        let text = format!("{GOOD}{first}{second}");
+        match (load(&text), what) {
+            (Ok(_), None) => {}
+            (Err(found), Some(what)) => assert!(found.iter().any(|e| e.message.contains(what)), "{what}: {found:?}"),
+            (loaded, what) => panic!("{what:?}: {:?}", loaded.err()),
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_others_reach_in_the_clear_is_warned_about() {
+    let warned = |text: &str| load(text).unwrap().warnings.iter().map(|w| w.line).collect::<Vec<_>>();
+    let open = GOOD.replace("127.0.0.1:0", "0.0.0.0:0");
+    assert_eq!(warned(&open), [3]);
+    let admin = format!("{GOOD}\n[admin]\naddress = \"[::]:0\"\n");
+    assert_eq!(warned(&admin).len(), 1);
+    assert!(warned(&admin.replace("[::]", "[::1]")).is_empty());
 }
 
 #[test]

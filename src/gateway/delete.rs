@@ -18,8 +18,8 @@ use crate::s3::xml::{DeleteFailure, DeleteRequest, DeleteResult};
 use crate::sigv4::uri::Query;
 use crate::store::{Payload, StoreRequest, content_md5};
 
-/// The longest DeleteObjects: 1000 keys of 1024 bytes, each byte written as a reference.
-const MAX_DELETE_LEN: usize = 8 << 20;
+/// The longest DeleteObjects: no longer document is parsed.
+const MAX_DELETE_LEN: usize = 2 << 20;
 const MAX_ANSWER_LEN: usize = 16 << 20;
 
 impl Call<'_> {
@@ -104,7 +104,8 @@ impl Call<'_> {
         };
         // the store's words stay here
         for error in &mut result.errors {
-            let code = ErrorCode::from_name(&error.code).unwrap_or(ErrorCode::InternalError);
+            let code = ErrorCode::from_name(&error.code).filter(|code| !code.is_ours());
+            let code = code.unwrap_or(ErrorCode::InternalError);
             code.name().clone_into(&mut error.code);
             code.message().clone_into(&mut error.message);
         }

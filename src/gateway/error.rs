@@ -113,7 +113,7 @@ impl From<StoreError> for Failure {
         let cause = error.to_string();
         match error {
             StoreError::Refused(refused) => {
-                let code = match refused.code {
+                let code = match refused.code.filter(|code| !code.is_ours()) {
                     Some(code) if code.status() == refused.status => code,
                     Some(code) if refused.status < 500 => code,
                     _ => of_status(refused.status),

@@ -27,6 +27,7 @@ struct Noted {
     operation: Option<&'static str>,
     failure: Option<Failure>,
     under_way: Option<UnderWay>,
+    place: Option<crate::store::UnderWay>,
 }
 
 /// One request. Shared by its handler and the bodies that outlive it.
@@ -46,6 +47,8 @@ pub(super) struct Exchange {
     pub(super) failure: FailureSlot,
     metrics: Arc<Metrics>,
     recorded: AtomicBool,
+    /// Whether it has its place among the requests to a store.
+    has_place: AtomicBool,
 }
 
 impl Exchange {
@@ -71,6 +74,7 @@ impl Exchange {
             failure: FailureSlot::default(),
             metrics,
             recorded: AtomicBool::new(false),
+            has_place: AtomicBool::new(false),
         })
     }
 
@@ -121,7 +125,12 @@ impl Exchange {
     /// Sends one request to the store, and accounts for it.
     pub(super) async fn send(&self, upstream: &Upstream, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
         let begun = Instant::now();
-        let answer = upstream.send(request).await;
+        // one place for each request of a client's, until it is answered: further ones for it wait for nobody
+        if !self.has_place.swap(true, Ordering::Relaxed) {
+            let place = upstream.place().await.inspect_err(|_| self.has_place.store(false, Ordering::Relaxed))?;
+            self.note(|noted| noted.place = Some(place));
+        }
+        let answer = upstream.send_within(request).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.upstream_requests.fetch_add(1, Ordering::Relaxed);

@@ -43,7 +43,7 @@ use crate::clock::Clock;
 use crate::crypto::random::RandomSource;
 use crate::ingress::{Accepted, Verifier, answer};
 use crate::keys::KeyProvider;
-use crate::net::body::{self, Body};
+use crate::net::body::{self, Body, CollectError};
 use crate::net::budget::{Budget, Lease};
 use crate::net::server::{Handler, Peer};
 use crate::s3::error::{ErrorCode, S3Error};
@@ -56,6 +56,8 @@ const MEMORY_WAIT: Duration = Duration::from_secs(5);
 /// An unread body of up to this length is read before a refusal, so that the client reads the refusal and not a reset.
 const MAX_DRAINED: u64 = 1 << 20;
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// How many header fields a request may have.
+const MAX_FIELDS: usize = 128;
 /// What a transfer takes of the budget at most: a chunk on its way and both connections' buffers.
 const TRANSFER_BYTES: u64 = 1 << 20;
 const TRANSFER_BASE: usize = 64 << 10;
@@ -153,6 +155,8 @@ struct Call<'a> {
     accepted: &'a mut Accepted,
     /// The body, until an operation reads it.
     body: &'a Mutex<Option<Body>>,
+    /// Memory that is taken until it is answered.
+    leases: Vec<Lease>,
 }
 
 impl Call<'_> {
@@ -164,6 +168,10 @@ impl Call<'_> {
     /// The whole body of a document, verified.
     async fn document(&mut self, limit: usize) -> Result<bytes::Bytes, Failure> {
         let body = self.take_body();
+        let len = upstream::content_length(&self.accepted.headers).unwrap_or(0);
+        // it is held whole, and again as what it says
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
+        self.leases.push(self.core.reserve(len.saturating_mul(2)).await?);
         let bytes = self.accepted.collect(body, limit).await?;
         self.exchange.received(bytes.len());
         Ok(bytes)
@@ -171,14 +179,14 @@ impl Call<'_> {
 
     /// The body of a request that should have none: a small one is read and verified, a large one refused.
     async fn no_body(&mut self) -> Result<(), Failure> {
-        use http_body::Body as _;
-
-        let is_empty = {
-            let body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-            body.as_ref().is_none_or(Body::is_end_stream)
-        };
-        if !is_empty {
-            self.document(64 << 10).await?;
+        const LIMIT: usize = 64 << 10;
+        // an empty body may end with a frame of its own
+        let bytes = body::collect(self.take_body(), LIMIT).await.map_err(|error| match error {
+            CollectError::TooLong(_) => Failure::from(ErrorCode::MaxMessageLengthExceeded),
+            CollectError::Body(error) => S3Error::from(error).into(),
+        })?;
+        if !bytes.is_empty() {
+            self.accepted.collect(body::full(bytes), LIMIT).await?;
         }
         Ok(())
     }
@@ -209,7 +217,8 @@ impl Core {
         exchange.note_caller(accepted.caller.as_str(), accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         let operation = accepted.operation.clone();
-        let mut call = Call { core: self, exchange, caller: &caller, accepted: &mut accepted, body };
+        let mut call =
+            Call { core: self, exchange, caller: &caller, accepted: &mut accepted, body, leases: Vec::new() };
         match &operation {
             Operation::PutObject(object) => call.put(object).await,
             Operation::DeleteObjects(bucket) => call.delete_many(bucket).await,
@@ -256,6 +265,10 @@ impl Core {
 
     /// Refuses a head that is larger than the limit.
     fn check_size(&self, head: &Parts) -> Result<(), Failure> {
+        // what is done for each field before the signature holds grows with their number
+        if head.headers.len() > MAX_FIELDS {
+            return Err(ErrorCode::RequestHeaderSectionTooLarge.into());
+        }
         let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
         let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         if fields.sum::<usize>().saturating_add(target) > self.limits.header {
@@ -306,15 +319,17 @@ impl Handler for Gateway {
         let expects_continue = head.headers.contains_key(header::EXPECT);
         let len = upstream::content_length(&head.headers);
         let body = Mutex::new(Some(body));
-        let permit = Arc::clone(&core.requests).try_acquire_owned();
+        let mut permit = Arc::clone(&core.requests).try_acquire_owned().ok();
         let result = match &permit {
-            Ok(_) => core.serve(&exchange, head, &body).await,
-            Err(_) => Err(Failure::slow_down("the limit of requests at once")),
+            Some(_) => core.serve(&exchange, head, &body).await,
+            None => Err(Failure::slow_down("the limit of requests at once")),
         };
         let mut response = match result {
             Ok(response) => response,
             Err(failure) => {
                 exchange.note_failure(&failure);
+                // who has no business here, and whoever is slow to hear it, takes nobody's place
+                drop(permit.take());
                 drain(&method, expects_continue, len, body.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
                 refusal(&failure, &method, &exchange.request_id)
             }
@@ -324,6 +339,6 @@ impl Handler for Gateway {
         }
         let status = response.status().as_u16();
         unrecorded.defuse();
-        response.map(|body| exchange::recorded(body, exchange, status, permit.ok()))
+        response.map(|body| exchange::recorded(body, exchange, status, permit))
     }
 }

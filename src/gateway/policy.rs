@@ -14,6 +14,7 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::target::BucketName;
 use crate::sigv4::AccessKeyId;
 use crate::store::Upstream;
+use crate::store::settings::Profile;
 
 /// Keys that begin so are the gateway's own.
 pub(super) const RESERVED_PREFIX: &str = ".sealgate/";
@@ -191,13 +192,19 @@ impl Policy {
         if is_reserved(key.as_bytes()) {
             return Err(reserved());
         }
-        self.place(caller, bucket, right)
+        let place = self.place(caller, bucket, right)?;
+        if place.upstream.profile() == Profile::Minio && key.as_bytes().starts_with(b"/") {
+            let message = "The store behind this bucket drops a slash at a key's beginning.";
+            return Err(S3Error::argument("key", message).into());
+        }
+        Ok(place)
     }
 }
 
-/// Whether a decoded key is one of the gateway's own.
+/// Whether a decoded key is one of the gateway's own, or would be to a store that drops slashes at a key's beginning.
 pub(super) fn is_reserved(key: &[u8]) -> bool {
-    key.starts_with(RESERVED_PREFIX.as_bytes())
+    let start = key.iter().position(|byte| *byte != b'/').unwrap_or(key.len());
+    key.get(start..).unwrap_or_default().starts_with(RESERVED_PREFIX.as_bytes())
 }
 
 /// The refusal of a reserved key.

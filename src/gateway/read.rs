@@ -282,16 +282,15 @@ impl Call<'_> {
         // what is verified whole is held whole
         let held = (len <= limit).then(|| usize::try_from(len).map_err(|_| Failure::ours("a limit beyond memory")));
         let held = held.transpose()?;
-        let lease = match held {
-            None => self.core.reserve_transfer(len).await?,
-            Some(held) => self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?,
-        };
-        let opened = pump::open(reader, stored, len, failure.clone(), Some(lease));
         let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
-        match held {
-            None => begun(opened).await.map_err(|_| reason()),
-            Some(held) => collect(opened, held).await.map(body::full).map_err(|_| reason()),
+        if let Some(held) = held {
+            let lease = self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?;
+            let opened = pump::open(reader, stored, len, failure.clone(), None);
+            let bytes = collect(opened, held).await.map_err(|_| reason())?;
+            return Ok(body::held(bytes, lease));
         }
+        let lease = self.core.reserve_transfer(len).await?;
+        begun(pump::open(reader, stored, len, failure.clone(), Some(lease))).await.map_err(|_| reason())
     }
 }
 

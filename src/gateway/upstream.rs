@@ -184,6 +184,8 @@ impl Stored {
         if gap.is_none_or(|gap| gap > WORTH_SKIPPING) || self.end < end {
             let range = CiphertextRange::new(want.offset, self.until.max(end));
             let range = range.ok_or_else(|| Failure::ours("a piece beyond all objects"))?;
+            // the connection of what is not wanted any more goes first
+            self.body = body::empty();
             self.body = self.source.range(range, self.total).await?;
             (self.at, self.end, self.piece) = (range.start(), range.end(), Bytes::new());
         }

@@ -20,8 +20,8 @@ use crate::s3::operation::Operation;
 use crate::sigv4::{ContentSha256, HeaderField, Headers};
 
 /// A signed chunk up to this length is held back within what every request may use; a longer one takes room from the
-/// common budget first. SDKs send 64 KiB to 1 MiB.
-pub const MAX_CHUNK_UNRESERVED: u64 = 1 << 20;
+/// common budget, as much again at a time. SDKs send 64 KiB to 1 MiB.
+pub const MAX_CHUNK_UNRESERVED: usize = 1 << 20;
 /// How long a long chunk waits for room before the client is told to slow down.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -60,7 +60,7 @@ pub struct IngressBody {
     believed: usize,
     budget: Option<Budget>,
     reserving: Option<Reserving>,
-    reserved: Option<Lease>,
+    reserved: Vec<Lease>,
 }
 
 impl Accepted {
@@ -114,7 +114,7 @@ impl Accepted {
             believed: 0,
             budget,
             reserving: None,
-            reserved: None,
+            reserved: Vec::new(),
         })
     }
 
@@ -194,7 +194,7 @@ impl IngressBody {
             self.verifier = None;
             self.held.clear();
             self.believed = 0;
-            self.reserved = None;
+            self.reserved.clear();
         }
         polled
     }
@@ -209,13 +209,13 @@ impl IngressBody {
             if let Some(reserving) = &mut self.reserving {
                 let lease = ready!(reserving.as_mut().poll(cx));
                 self.reserving = None;
-                self.reserved = Some(lease.ok_or(S3Error::from(ErrorCode::SlowDown))?);
+                self.reserved.push(lease.ok_or(S3Error::from(ErrorCode::SlowDown))?);
             }
             if self.believed > 0 {
                 self.believed -= 1;
                 if let Some(piece) = self.held.pop_front() {
                     if self.held.is_empty() {
-                        self.reserved = None;
+                        self.reserved.clear();
                     }
                     return Poll::Ready(Ok(Some(self.account(piece)?)));
                 }
@@ -247,22 +247,28 @@ impl IngressBody {
         match step.event {
             Event::Payload(range) => payload = Some(self.input.slice(range)),
             Event::ChunkVerified => self.believed = self.held.len(),
-            Event::ChunkBegins(len) if signed && len > MAX_CHUNK_UNRESERVED => {
-                if let Some(budget) = self.budget.clone() {
-                    self.reserving = Some(Box::pin(async move {
-                        budget.reserve_within(usize::try_from(len).ok()?, RESERVE_TIMEOUT).await
-                    }));
-                }
-            }
             Event::ChunkBegins(_) | Event::NeedInput | Event::End => {}
         }
         self.input.advance(step.consumed.min(self.input.len()));
         match payload {
             Some(payload) if signed => {
                 self.hold(payload);
+                self.account_for_held();
                 Ok(None)
             }
             payload => Ok(payload),
+        }
+    }
+
+    /// Takes room for what is held, a step at a time: what a chunk says of its length takes nobody's room before it comes.
+    fn account_for_held(&mut self) {
+        let held: usize = self.held.iter().map(Bytes::len).sum();
+        let reserved: usize = self.reserved.iter().map(Lease::bytes).sum();
+        if let Some(budget) = self.budget.clone()
+            && held > MAX_CHUNK_UNRESERVED.saturating_add(reserved)
+        {
+            self.reserving =
+                Some(Box::pin(async move { budget.reserve_within(MAX_CHUNK_UNRESERVED, RESERVE_TIMEOUT).await }));
         }
     }
 

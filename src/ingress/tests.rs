@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
@@ -53,18 +54,18 @@ fn code(result: Result<Accepted, S3Error>) -> ErrorCode {
 }
 
 fn pieces(bytes: &[u8], size: usize) -> Body {
-    struct Pieces(std::vec::IntoIter<bytes::Bytes>);
+    struct Pieces(std::vec::IntoIter<Bytes>);
     impl http_body::Body for Pieces {
-        type Data = bytes::Bytes;
+        type Data = Bytes;
         type Error = BodyError;
         fn poll_frame(
             mut self: std::pin::Pin<&mut Self>,
             _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BodyError>>> {
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
             std::task::Poll::Ready(self.0.next().map(|piece| Ok(http_body::Frame::data(piece))))
         }
     }
-    let pieces: Vec<_> = bytes.chunks(size.max(1)).map(bytes::Bytes::copy_from_slice).collect();
+    let pieces: Vec<_> = bytes.chunks(size.max(1)).map(Bytes::copy_from_slice).collect();
     Pieces(pieces.into_iter()).boxed_unsync()
 }
 
@@ -277,9 +278,43 @@ async fn a_long_signed_chunk_takes_room_from_the_budget_and_gives_it_back() {
     let mut ingress = accepted.body(pieces(&body, 100_000), false, None, Some(budget.clone())).unwrap();
     let first = ingress.piece().await.unwrap().unwrap();
     assert_eq!(first[0], 1);
-    assert!(budget.try_reserve(2 << 20).is_none(), "the chunk holds its room");
+    assert_eq!(budget.used(), 2 << 20, "the chunk holds its room, but for what every request may hold");
     while ingress.piece().await.unwrap().is_some() {}
     assert!(budget.try_reserve(4 << 20).is_some(), "the room is back");
+}
+
+/// What a chunk says of its length takes nobody's room.
+#[tokio::test]
+async fn a_signed_chunk_that_does_not_come_takes_no_room() {
+    let payload = vec![1u8; 8 << 20];
+    let length = payload.len().to_string();
+    let headers = [("x-amz-decoded-content-length", length.as_str())];
+    let (parts, chain) = signed("PUT", "/bucket/key", &headers, ContentSha256::Streaming);
+    let begun = Bytes::copy_from_slice(&chunked(chain, &payload, 8 << 20, None)[..2000]);
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+    sender.send(begun).await.unwrap();
+    let body = Waiting(receiver).boxed_unsync();
+    let budget = Budget::new(16 << 20);
+    let mut accepted = verifier().accept(parts, now()).unwrap();
+    let mut ingress = accepted.body(body, false, None, Some(budget.clone())).unwrap();
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(50), ingress.piece()).await;
+    assert!(waited.is_err() && budget.used() == 0);
+    drop(sender);
+}
+
+/// A body whose next piece comes when it is sent.
+struct Waiting(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Waiting {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(http_body::Frame::data(piece))))
+    }
 }
 
 proptest! {

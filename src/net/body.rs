@@ -1,10 +1,13 @@
 //! One type for every body that passes: [`Body`], a stream of byte pieces that may fail.
 
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty};
 use thiserror::Error;
 
 /// Why a body ended before its end.
@@ -36,10 +39,43 @@ impl From<Infallible> for BodyError {
 /// A body of a request or an answer, in either direction.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
-/// A body of one piece.
+/// A body that is there whole.
 #[must_use]
 pub fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(BodyError::from).boxed_unsync()
+    held(bytes, ())
+}
+
+/// A body that is there whole, and what must not be given back before it went. It goes in pieces: a connection may take one
+/// of any length into a buffer of its own, long before the other side does.
+#[must_use]
+pub fn held(bytes: impl Into<Bytes>, what: impl Send + Unpin + 'static) -> Body {
+    Held { rest: bytes.into(), _what: what }.boxed_unsync()
+}
+
+const PIECE_LEN: usize = 64 << 10;
+
+struct Held<T> {
+    rest: Bytes,
+    _what: T,
+}
+
+impl<T: Unpin> HttpBody for Held<T> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let len = self.rest.len().min(PIECE_LEN);
+        let piece = self.rest.split_to(len);
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
 }
 
 /// No body.
@@ -93,10 +129,10 @@ mod tests {
             type Data = Bytes;
             type Error = BodyError;
             fn poll_frame(
-                mut self: std::pin::Pin<&mut Self>,
-                _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-                std::task::Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+                Poll::Ready(self.0.next().map(|piece| Ok(Frame::data(piece))))
             }
         }
         Pieces(pieces.iter().map(|p| Bytes::from_static(p)).collect::<Vec<_>>().into_iter()).boxed_unsync()

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
-use super::timed::{Progress, Taken, TimedBody, TimedIo};
+use super::timed::{Moving, Progress, Taken, TimedBody, TimedIo};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +53,10 @@ pub struct ServerSettings {
     pub drain: Duration,
     /// The greatest number of connections; more wait in the backlog.
     pub max_connections: usize,
-    /// The greatest read and write buffer of a connection; it bounds a head too.
+    /// The greatest read and write buffer of a connection.
     pub max_buf: usize,
+    /// How much of a head is read while it is not whole.
+    pub max_head: usize,
 }
 
 impl Default for ServerSettings {
@@ -67,6 +69,7 @@ impl Default for ServerSettings {
             drain: Duration::from_secs(30),
             max_connections: 4096,
             max_buf: 512 << 10,
+            max_head: 128 << 10,
         }
     }
 }
@@ -162,14 +165,30 @@ async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, shared: 
     stream.set_nodelay(true)?;
     let limit = shared.settings.header_timeout;
     let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+    // a client that has asked for nothing keeps no end waiting
+    let mut stop = shared.stop.clone();
+    let stopped = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        io::Error::from(io::ErrorKind::ConnectionAborted)
+    };
     if let Some(acceptor) = &shared.acceptor {
-        let stream = timeout(limit, acceptor.accept(stream)).await.map_err(timed_out)??;
+        let accepted = tokio::select! {
+            accepted = timeout(limit, acceptor.accept(stream)) => accepted,
+            stopped = stopped => return Err(stopped),
+        };
+        let stream = accepted.map_err(timed_out)??;
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         speak(stream, is_h2, Peer { address, tls: true }, shared).await
     } else {
         // a client may keep a connection in reserve: its first byte has as long as the next request's
-        let keep_alive = shared.settings.keep_alive;
-        let is_h2 = timeout(keep_alive + limit, begins_http2(&stream)).await.map_err(timed_out)??;
+        let begins = async {
+            timeout(shared.settings.keep_alive, stream.readable()).await.map_err(timed_out)??;
+            timeout(limit, begins_http2(&stream)).await.map_err(timed_out)?
+        };
+        let is_h2 = tokio::select! {
+            is_h2 = begins => is_h2?,
+            stopped = stopped => return Err(stopped),
+        };
         speak(stream, is_h2, Peer { address, tls: false }, shared).await
     }
 }
@@ -178,6 +197,7 @@ async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, shared: 
 async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
     let mut start = [0; PREFACE.len()];
+    let mut wait = Duration::from_millis(5);
     loop {
         let len = stream.peek(&mut start).await?;
         let seen = start.get(..len).unwrap_or_default();
@@ -188,7 +208,8 @@ async fn begins_http2(stream: &TcpStream) -> io::Result<bool> {
             return Ok(true);
         }
         // `peek` is ready at once while the bytes lie there
-        sleep(Duration::from_millis(5)).await;
+        sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_millis(200));
     }
 }
 
@@ -199,22 +220,25 @@ where
     let settings = &shared.settings;
     let (idle, mut stop) = (settings.idle_timeout, shared.stop.clone());
     let busy = Arc::new(AtomicBool::new(is_h2));
-    let io = TokioIo::new(TimedIo::new(io, settings.header_timeout, idle, Arc::clone(&busy)));
+    let io = TokioIo::new(TimedIo::new(io, (settings.header_timeout, settings.max_head), idle, Arc::clone(&busy)));
     let progress = Arc::new(Progress::default());
     let service = {
         let (shared, busy, progress) = (Arc::clone(&shared), Arc::clone(&busy), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
             let (shared, busy, progress) = (Arc::clone(&shared), Arc::clone(&busy), Arc::clone(&progress));
+            busy.store(true, Ordering::Relaxed);
+            let stream = is_h2.then(|| Arc::new(progress.begin()));
             async move {
-                busy.store(true, Ordering::Relaxed);
                 let request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
-                let response = shared.handler.handle(request, peer).await;
-                if !is_h2 {
+                let Some(stream) = stream else {
+                    let response = shared.handler.handle(request, peer).await;
                     busy.store(false, Ordering::Relaxed);
                     return Ok::<_, std::convert::Infallible>(response);
-                }
+                };
+                let request = request.map(|body| Moving::new(body, &stream).boxed_unsync());
+                let response = shared.handler.handle(request, peer).await;
                 // the socket says nothing of a stream whose receiver takes nothing
-                Ok(response.map(|body| Taken::new(body, progress).boxed_unsync()))
+                Ok(response.map(|body| Taken::new(body, stream).boxed_unsync()))
             }
         })
     };
@@ -223,7 +247,7 @@ where
     };
     let ended = |error: hyper::Error| io::Error::other(error);
     if is_h2 {
-        let stalled = progress.stalled(idle);
+        let stalled = progress.over(settings.header_timeout, settings.keep_alive, idle);
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())

@@ -1,11 +1,12 @@
 //! Time-outs by progress: what still moves is never cut, what stands still is.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -78,60 +79,124 @@ where
     }
 }
 
-/// Whether the answers of a connection of HTTP/2 move: its socket may be idle because the other side opens no window.
-#[derive(Default)]
+/// How the streams of a connection of HTTP/2 move. Its socket says nothing of them: it may be idle because the other side
+/// opens no window, and busy with frames that carry nothing.
 pub(super) struct Progress {
-    under_way: AtomicUsize,
-    moves: AtomicU64,
+    since: Instant,
+    /// When anything moved last, in milliseconds since the beginning.
+    moved: AtomicU64,
+    begun: AtomicU64,
+    /// The open streams: since when the other side has let an answer lie, or `None` where it waits for us.
+    open: Mutex<HashMap<u64, Option<u64>>>,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self { since: Instant::now(), moved: AtomicU64::new(0), begun: AtomicU64::new(0), open: Mutex::default() }
+    }
+}
+
+/// One stream that a request came on, until its answer has gone.
+pub(super) struct Open {
+    number: u64,
+    progress: Arc<Progress>,
+}
+
+/// A stream whose answer is not taken ends its connection after as many times the limit of a connection on which nothing
+/// moves at all: others on it may be served meanwhile.
+const PATIENCE: u32 = 4;
+
 impl Progress {
-    /// Ready once answers were under way for `limit` and none of them moved.
-    pub(super) fn stalled(self: &Arc<Self>, limit: Duration) -> impl Future<Output = ()> + use<> {
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Option<u64>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> Open {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let now = self.now();
+        self.moved.store(now, Ordering::Relaxed);
+        self.open().insert(number, None);
+        Open { number, progress: Arc::clone(self) }
+    }
+
+    /// Whether the connection has had its time: no request within `header`, none under way for `keep_alive`, nothing that
+    /// moves for `idle`, or a stream that does not for several times as long.
+    fn is_over(&self, header: Duration, keep_alive: Duration, idle: Duration) -> bool {
+        let now = self.now();
+        let longer = |since: u64, limit: Duration| u128::from(now.saturating_sub(since)) > limit.as_millis();
+        let moved = self.moved.load(Ordering::Relaxed);
+        let open = self.open();
+        if open.is_empty() {
+            let limit = if self.begun.load(Ordering::Relaxed) == 0 { header } else { keep_alive };
+            return longer(moved, limit);
+        }
+        let is_theirs = open.values().all(Option::is_some);
+        (is_theirs && longer(moved, idle)) || open.values().flatten().any(|since| longer(*since, idle * PATIENCE))
+    }
+
+    /// Ready once the connection has had its time.
+    pub(super) fn over(
+        self: &Arc<Self>,
+        header: Duration,
+        keep_alive: Duration,
+        idle: Duration,
+    ) -> impl Future<Output = ()> + use<> {
         let progress = Arc::clone(self);
+        let step = (header.min(keep_alive).min(idle) / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
         async move {
-            loop {
-                let before = progress.moves.load(Ordering::Relaxed);
-                let began_busy = progress.under_way.load(Ordering::Relaxed) > 0;
-                sleep(limit).await;
-                let is_busy = progress.under_way.load(Ordering::Relaxed) > 0;
-                if began_busy && is_busy && progress.moves.load(Ordering::Relaxed) == before {
-                    return;
-                }
+            while !progress.is_over(header, keep_alive, idle) {
+                sleep(step).await;
             }
         }
     }
 }
 
-/// An answer's body, counted in its connection's [`Progress`].
-pub(super) struct Taken {
-    body: Body,
-    progress: Arc<Progress>,
-}
-
-impl Taken {
-    pub(super) fn new(body: Body, progress: Arc<Progress>) -> Self {
-        progress.under_way.fetch_add(1, Ordering::Relaxed);
-        progress.moves.fetch_add(1, Ordering::Relaxed);
-        Self { body, progress }
+impl Open {
+    /// It moves; from now on it waits for us, or for the other side.
+    fn moved(&self, waits_for_us: bool) {
+        let now = self.progress.now();
+        self.progress.moved.store(now, Ordering::Relaxed);
+        if let Some(since) = self.progress.open().get_mut(&self.number) {
+            *since = (!waits_for_us).then_some(now);
+        }
     }
 }
 
-impl Drop for Taken {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.progress.under_way.fetch_sub(1, Ordering::Relaxed);
-        self.progress.moves.fetch_add(1, Ordering::Relaxed);
+        self.progress.moved.store(self.progress.now(), Ordering::Relaxed);
+        self.progress.open().remove(&self.number);
     }
 }
 
-impl HttpBody for Taken {
+/// A request's body, which moves its stream too.
+pub(super) struct Moving {
+    body: Body,
+    stream: Stream,
+}
+
+/// Which stream a body belongs to.
+type Stream = Arc<Open>;
+
+impl Moving {
+    pub(super) fn new(body: Body, stream: &Stream) -> Self {
+        Self { body, stream: Arc::clone(stream) }
+    }
+}
+
+impl HttpBody for Moving {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        // asked for more, so what was there is taken; a body that has nothing is the store's to time
-        self.progress.moves.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.stream.moved(true);
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -143,11 +208,47 @@ impl HttpBody for Taken {
     }
 }
 
-/// A server's connection: a head that has begun must come whole within `header`, and what is written must be taken within
-/// `idle`.
+/// An answer's body, which moves its stream where it is taken.
+pub(super) struct Taken {
+    body: Body,
+    stream: Stream,
+}
+
+impl Taken {
+    pub(super) fn new(body: Body, stream: Stream) -> Self {
+        stream.moved(false);
+        Self { body, stream }
+    }
+}
+
+impl HttpBody for Taken {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // asked for more, so what was there is taken; a body that has nothing is the store's to time
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.stream.moved(polled.is_pending());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A server's connection: a head that has begun must come whole within `header`, be no longer than `max_head`, and what is
+/// written must be taken within `idle`.
 pub(super) struct TimedIo<T> {
     io: T,
     header: Duration,
+    max_head: usize,
+    /// Bytes of a head that is not whole.
+    of_head: usize,
     idle: Duration,
     /// Whether a request is under way, as the service says.
     busy: Arc<AtomicBool>,
@@ -157,9 +258,9 @@ pub(super) struct TimedIo<T> {
 }
 
 impl<T> TimedIo<T> {
-    pub(super) fn new(io: T, header: Duration, idle: Duration, busy: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(io: T, (header, max_head): (Duration, usize), idle: Duration, busy: Arc<AtomicBool>) -> Self {
         let (reading, writing) = (Stall::default(), Stall::default());
-        Self { io, header, idle, busy, head_began: false, reading, writing }
+        Self { io, header, max_head, of_head: 0, idle, busy, head_began: false, reading, writing }
     }
 
     fn written<R>(&mut self, polled: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
@@ -176,14 +277,21 @@ impl<T> TimedIo<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for TimedIo<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let is_busy = this.busy.load(Ordering::Relaxed);
+        // asked for more of a head that is too long already
+        if !is_busy && this.of_head > this.max_head {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
-        if this.busy.load(Ordering::Relaxed) {
+        if is_busy {
             this.head_began = false;
+            this.of_head = 0;
             this.reading.moved();
             return polled;
         }
         if polled.is_ready() {
+            this.of_head = this.of_head.saturating_add(buffer.filled().len().saturating_sub(before));
             if buffer.filled().len() > before && !this.head_began {
                 // the time runs from the head's first byte: trickling does not extend it
                 this.head_began = true;

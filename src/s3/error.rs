@@ -171,6 +171,20 @@ impl ErrorCode {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
+
+    /// Whether S3 has no such code: what this gateway says of keys, seals and its own credentials. A store that says so
+    /// would pass its word for our verdict.
+    #[must_use]
+    pub const fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::IntegrityError
+                | Self::KeyNotAllowed
+                | Self::KeyRevoked
+                | Self::ObjectNotSealed
+                | Self::UpstreamCredentials
+        )
+    }
 }
 
 /// A refusal as the client sees it. Its texts never hold object names, secrets or what a store said.

@@ -92,6 +92,9 @@ impl Answer {
     }
 }
 
+/// A place among the requests that an upstream is asked at once.
+pub struct UnderWay(#[expect(dead_code, reason = "given back on drop")] OwnedSemaphorePermit);
+
 /// How an upstream does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
@@ -165,10 +168,21 @@ impl Upstream {
         Health { requests: self.requests.load(Ordering::Relaxed), failures: self.failures.load(Ordering::Relaxed) }
     }
 
-    /// Sends a request. One that can be sent again is, if its connection was closed before an answer came.
-    pub async fn send(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
+    /// A place among the requests under way, waited for a while.
+    pub async fn place(&self) -> Result<UnderWay, StoreError> {
         let permit = timeout(self.settings.timeouts.first_byte, Arc::clone(&self.under_way).acquire_owned()).await;
-        let permit = permit.ok().and_then(Result::ok).ok_or(StoreError::Busy)?;
+        permit.ok().and_then(Result::ok).map(UnderWay).ok_or(StoreError::Busy)
+    }
+
+    /// Sends a request in a place of its own, which it keeps until the end of its answer.
+    pub async fn send(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
+        let place = self.place().await?;
+        Ok(self.send_within(request).await?.holding(place))
+    }
+
+    /// Sends a request for whoever has a place already: if one that is under way had to wait for another, all could wait
+    /// for each other. One that can be sent again is, if its connection was closed before an answer came.
+    pub async fn send_within(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
         let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
         let target = self.target(bucket, key, &query);
         let is_of_upload = query.has("uploadId") && !headers.contains_key("x-amz-copy-source");
@@ -185,7 +199,7 @@ impl Upstream {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
         match sent {
-            Ok(answer) => Ok(answer.holding(permit)),
+            Ok(answer) => Ok(answer),
             // Ceph answers so about an upload that is gone
             Err(error) if is_of_upload && error.code() == Some(ErrorCode::NoSuchKey) => {
                 Err(StoreError::of_code(StatusCode::NOT_FOUND, ErrorCode::NoSuchUpload.name()))
@@ -330,13 +344,13 @@ struct Head<'a> {
 
 impl Answer {
     /// The answer's body counts as a request under way until its end.
-    fn holding(self, permit: OwnedSemaphorePermit) -> Self {
+    fn holding(self, place: UnderWay) -> Self {
         use http_body_util::BodyExt as _;
         let body = self
             .body
             .map_frame(move |frame| {
-                // the permit lives as long as this closure
-                let _ = &permit;
+                // the place is kept as long as this closure
+                let _ = &place;
                 frame
             })
             .boxed_unsync();

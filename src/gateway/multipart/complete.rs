@@ -42,7 +42,7 @@ use crate::sigv4::uri::Query;
 use crate::store::{Payload, StoreRequest, error_in_200};
 
 /// The longest list of parts: 10 000 of them, each with an ETag of ours and a checksum.
-const MAX_DOCUMENT_LEN: usize = 8 << 20;
+const MAX_DOCUMENT_LEN: usize = 4 << 20;
 
 /// A listed part, proved.
 struct Proved {

@@ -1,14 +1,19 @@
 //! Clients that are slow, vanish or want too much; and what comes back of what they took.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::Method;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use sealgate::gateway::settings::Limits;
 use sealgate::net::server::ServerSettings;
+use sealgate::store::settings::Profile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::rig::{Plan, Rig, noise};
+use super::rig::{Plan, Rig, Server, gateway, noise};
+use super::tls::signed;
 
 fn short() -> ServerSettings {
     ServerSettings {
@@ -107,18 +112,78 @@ async fn more_requests_than_allowed_are_told_to_slow_down() {
     let app = rig.app();
     app.put("data", "k", noise(1000, 1)).await.unwrap();
     let mut held = Vec::new();
-    for _ in 0..2 {
+    // who has no signature is refused, and holds nobody's place while the refusal is not taken or the body does not come
+    for _ in 0..8 {
         let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
         stream.write_all(b"PUT /data/x HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n").await.unwrap();
         held.push(stream);
     }
-    // refused without a signature, but not before their bodies were waited for a while
     tokio::time::sleep(Duration::from_millis(200)).await;
+    app.get("data", "k").await.unwrap();
+    drop(held);
+    app.put("data", "large", noise(16 << 20, 2)).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        // answers that are not read
+        held.push(app.begin("data", "large").await);
+    }
     let refused = app.get("data", "k").await.unwrap_err();
     assert_eq!(refused, (503, "SlowDown".to_owned()));
     drop(held);
     tokio::time::sleep(Duration::from_millis(300)).await;
     app.get("data", "k").await.unwrap();
+}
+
+/// A copy reads from the store while it writes to it: its read must not wait for a place that another copy's write has.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_do_not_wait_for_each_other_when_the_store_is_busy() {
+    let plan = Plan { profile: Profile::Generic, upstream_requests: 2, ..Plan::default() };
+    let rig = Rig::with(plan).await;
+    rig.app().put("data", "k", noise(8 << 20, 1)).await.unwrap();
+    let copies = (0..4).map(|i| {
+        let app = rig.app();
+        tokio::spawn(async move {
+            let headers = [("x-amz-copy-source", "/data/k")];
+            app.send(Method::PUT, "data", &format!("copy-{i}"), &[], &headers, None).await
+        })
+    });
+    let copies: Vec<_> = copies.collect();
+    let all = async {
+        for copy in copies {
+            copy.await.unwrap().unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("they wait for each other");
+    for i in 0..4 {
+        assert!(rig.app().get("data", &format!("copy-{i}")).await.unwrap().body == noise(8 << 20, 1));
+    }
+}
+
+/// What was verified whole before the status line counts until it was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_answers_that_nobody_reads_stay_in_the_budget() {
+    let mut limits = Plan::default().limits;
+    limits.memory = 4 << 20;
+    let rig = Rig::with(Plan { limits, ..Plan::default() }).await;
+    rig.app().put("data", "k", noise(1 << 20, 1)).await.unwrap();
+    let gateway = Arc::new(gateway(&rig.plan, rig.provider.address, &rig.keyring, &rig.metrics));
+    let server = Server::start(Arc::clone(&gateway), ServerSettings::default()).await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let authority = format!("localhost:{}", server.address.port());
+    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(1)
+        .handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(sender.send_request(signed(&authority, "/data/k")).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(gateway.memory_used() >= 2 << 20, "{}", gateway.memory_used());
+    drop((held, sender));
+    until("the memory comes back", || gateway.memory_used() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use sealgate::secret::Secret;
 use sealgate::sigv4::AccessKeyId;
 use sealgate::sigv4::uri::Query;
 use sealgate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
-use sealgate::store::{Payload, StoreError, StoreRequest, Upstream};
+use sealgate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 use sealgate::telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -173,6 +173,21 @@ impl Client {
         }
     }
 
+    /// An answer of GET whose body is not read yet.
+    pub async fn begin(&self, bucket: &str, key: &str) -> Answer {
+        let request = StoreRequest {
+            method: Method::GET,
+            bucket: Some(bucket),
+            key: Some(key.as_bytes()),
+            query: Query::default(),
+            headers: HeaderMap::new(),
+            body: Payload::Empty,
+            identity: None,
+            trace: None,
+        };
+        self.0.send(request).await.unwrap()
+    }
+
     pub async fn put(&self, bucket: &str, key: &str, body: impl Into<Bytes>) -> Outcome {
         self.send(Method::PUT, bucket, key, &[], &[], Some(body.into())).await
     }
@@ -222,6 +237,8 @@ pub struct Plan {
     /// The provider as the gateway reaches it, if not directly.
     pub through: Option<SocketAddr>,
     pub state_bucket: Option<String>,
+    /// Requests to the provider at once.
+    pub upstream_requests: u32,
 }
 
 impl Default for Plan {
@@ -238,6 +255,7 @@ impl Default for Plan {
             verify_whole: 1 << 20,
             through: None,
             state_bucket: None,
+            upstream_requests: 512,
         }
     }
 }
@@ -369,7 +387,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         ca: None,
         proxy: None,
         timeouts: plan.upstream_timeouts,
-        max_requests: 512,
+        max_requests: plan.upstream_requests,
     };
     let settings = Settings {
         region: REGION.to_owned(),

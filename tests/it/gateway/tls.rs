@@ -133,7 +133,7 @@ async fn a_client_certificate_of_the_authority_lets_in_and_one_of_another_does_n
 }
 
 /// A signed request with the target in the form of HTTP/2.
-fn signed(authority: &str, path: &str) -> http::Request<Body> {
+pub(super) fn signed(authority: &str, path: &str) -> http::Request<Body> {
     let date = AmzDate::of(SystemClock.now());
     let key = SigningKey::derive(&secret("secret of AKALPHA"), &CredentialScope::new(date, REGION));
     let fields: [(&str, &[u8]); 1] = [("host", authority.as_bytes())];
