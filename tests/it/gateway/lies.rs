@@ -395,6 +395,24 @@ async fn a_store_that_refuses_the_gateway_is_not_the_clients_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_cannot_speak_our_verdicts() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    for (status, code, heard) in [
+        (StatusCode::FORBIDDEN, "KeyRevoked", (403, "AccessDenied")),
+        (StatusCode::FORBIDDEN, "ObjectNotSealed", (403, "AccessDenied")),
+        (StatusCode::NOT_FOUND, "IntegrityError", (404, "NoSuchKey")),
+    ] {
+        lied.liar.lies(move |_, told| {
+            told.status = status;
+            told.body = format!("<Error><Code>{code}</Code></Error>").into_bytes();
+        });
+        let refused = app.get("data", "k").await.unwrap_err();
+        assert_eq!(refused, (heard.0, heard.1.to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sizes_that_are_not_the_objects_are_caught() {
     let lied = Lied::new().await;
     let app = lied.app();

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Method;
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sealgate::gateway::settings::Limits;
 use sealgate::net::server::ServerSettings;
@@ -157,6 +158,133 @@ async fn copies_do_not_wait_for_each_other_when_the_store_is_busy() {
     for i in 0..4 {
         assert!(rig.app().get("data", &format!("copy-{i}")).await.unwrap().body == noise(8 << 20, 1));
     }
+}
+
+async fn closed_within(mut stream: TcpStream, limit: Duration) -> bool {
+    let mut rest = [0; 1024];
+    let read = async { while matches!(stream.read(&mut rest).await, Ok(len) if len > 0) {} };
+    tokio::time::timeout(limit, read).await.is_ok()
+}
+
+/// The preface of HTTP/2 with empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_asks_for_nothing_is_closed_however_it_begins() {
+    let rig = Rig::with(Plan { server: short(), ..Plan::default() }).await;
+    for start in [&b""[..], b"P", &PREFACE[..16], PREFACE, b"GET / HTTP/1.1\r\nhost: x\r\n"] {
+        let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+        stream.write_all(start).await.unwrap();
+        assert!(closed_within(stream, Duration::from_secs(3)).await, "{}", String::from_utf8_lossy(start));
+    }
+    // and one that asks for nothing more
+    let stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    rig.app().put("data", "k", noise(10, 1)).await.unwrap();
+    let authority = format!("localhost:{}", rig.gateway.address.port());
+    let answer = sender.send_request(signed(&authority, "/data/k")).await.unwrap();
+    assert!(answer.into_body().collect().await.unwrap().to_bytes() == noise(10, 1));
+    assert!(tokio::time::timeout(Duration::from_secs(3), connection).await.is_ok(), "an idle connection is closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_end_is_cut_before_its_time_is_over() {
+    let rig = Rig::new().await;
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx-long: ").await.unwrap();
+    let feed = async {
+        let piece = [b'a'; 16 << 10];
+        // more than any buffer on the way holds
+        for _ in 0..2000 {
+            if stream.write_all(&piece).await.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    let cut = tokio::time::timeout(Duration::from_secs(4), feed).await;
+    assert!(cut.is_ok_and(|cut| cut), "the header's time is ten seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_keeps_no_end_waiting() {
+    let rig = Rig::new().await;
+    let handler = Arc::new(gateway(&rig.plan, rig.provider.address, &rig.keyring, &rig.metrics));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stats = Arc::new(sealgate::net::server::ServerStats::default());
+    let served = tokio::spawn(sealgate::net::server::serve(
+        listener,
+        ServerSettings::default(),
+        handler,
+        Arc::clone(&stats),
+        async {
+            let _ = stopped.await;
+        },
+    ));
+    let _silent = TcpStream::connect(address).await.unwrap();
+    until("it is accepted", || stats.connections.load(Ordering::Relaxed) == 1).await;
+    drop(stop);
+    let drained = tokio::time::timeout(Duration::from_secs(3), served).await.expect("it waits").unwrap();
+    assert_eq!(drained.cut, 0);
+}
+
+/// A stream that is not read beside one that moves: neither is cut while its connection is patient.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_not_cut_for_an_answer_beside_it_that_nobody_reads() {
+    let server = ServerSettings { idle_timeout: Duration::from_millis(500), ..ServerSettings::default() };
+    let rig = Rig::with(Plan { server, ..Plan::default() }).await;
+    rig.app().put("data", "k", noise(8 << 20, 1)).await.unwrap();
+    let stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let authority = format!("localhost:{}", rig.gateway.address.port());
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let unread = sender.send_request(signed(&authority, "/data/k")).await.unwrap();
+    let begun = std::time::Instant::now();
+    // small requests move for more than the limit
+    while begun.elapsed() < Duration::from_millis(1200) {
+        let answer = sender.send_request(signed(&authority, "/data/other")).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 404);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // but not for ever
+    let until = begun + Duration::from_secs(5);
+    while std::time::Instant::now() < until && !connection.is_finished() {
+        let _ = sender.send_request(signed(&authority, "/data/other")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(connection.is_finished(), "a stream that is never read keeps what it holds");
+    assert!(unread.into_body().collect().await.is_err());
+}
+
+/// HTTP/2 may end a request without a body by an empty frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_body_may_end_with_a_frame_of_its_own() {
+    struct Nothing;
+    impl http_body::Body for Nothing {
+        type Data = bytes::Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>>> {
+            std::task::Poll::Ready(None)
+        }
+    }
+    let rig = Rig::new().await;
+    rig.app().put("data", "k", noise(10, 1)).await.unwrap();
+    let stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let authority = format!("localhost:{}", rig.gateway.address.port());
+    let io = TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let answer = sender.send_request(signed(&authority, "/data/k").map(|_| Nothing)).await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
 }
 
 /// What was verified whole before the status line counts until it was taken.
