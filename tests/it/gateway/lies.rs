@@ -71,6 +71,17 @@ async fn a_flipped_bit_of_a_small_object_releases_no_byte() {
     }
     lied.liar.tells_the_truth();
     assert_eq!(app.get("data", "k").await.unwrap().body, noise(1000, 1));
+    // of several chunks too: nothing is answered before the last is verified
+    app.put("data", "k", noise(300_000, 1)).await.unwrap();
+    let stored = usize::try_from(lied.rig.stored("up-data").await["k"]).unwrap();
+    for at in [0, 70_000, 299_000, stored - 1] {
+        lied.liar.lies(move |asked, told| {
+            if asked.is("GET", "/up-data/k") {
+                told.body[at] ^= 1;
+            }
+        });
+        assert!(integrity(app.get("data", "k").await), "byte {at}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,6 +311,21 @@ async fn another_range_than_was_asked_for_is_caught_and_the_whole_is_sliced_righ
         });
         assert!(integrity(app.get_with("data", "k", &range).await), "{value}");
     }
+    // a suffix is asked for by its place, once HEAD has told the length
+    for value in [
+        format!("bytes 393312-400095/{}", total + 1),
+        format!("bytes 0-6783/{total}"),
+        format!("bytes 393313-400096/{total}"),
+    ] {
+        lied.liar.lies(move |asked, told| {
+            if asked.method == Method::GET {
+                told.set("content-range", &value);
+            }
+        });
+        assert!(integrity(app.get_with("data", "k", &[("range", "bytes=-100")]).await));
+    }
+    lied.liar.tells_the_truth();
+    assert!(app.get_with("data", "k", &[("range", "bytes=-100")]).await.unwrap().body == body[399_900..]);
     // other bytes under the right Content-Range
     lied.liar.lies(|asked, told| {
         if asked.method == Method::GET {

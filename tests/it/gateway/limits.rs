@@ -91,9 +91,9 @@ async fn a_client_that_trickles_a_head_is_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_is_broken_off_leaves_no_object() {
     let rig = Rig::with(Plan { server: short(), ..Plan::default() }).await;
-    let app = super::rig::Client(std::sync::Arc::clone(&rig.app().0));
+    let app = super::rig::Client(Arc::clone(&rig.app().0));
     for wait in [1, 5, 20, 40] {
-        let client = super::rig::Client(std::sync::Arc::clone(&app.0));
+        let client = super::rig::Client(Arc::clone(&app.0));
         let sending = tokio::spawn(async move { client.put("data", "k", noise(64 << 20, 2)).await });
         tokio::time::sleep(Duration::from_millis(wait)).await;
         sending.abort();
@@ -195,7 +195,7 @@ async fn a_head_that_does_not_end_is_cut_before_its_time_is_over() {
     let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx-long: ").await.unwrap();
     let feed = async {
-        let piece = [b'a'; 16 << 10];
+        let piece = vec![b'a'; 16 << 10];
         // more than any buffer on the way holds
         for _ in 0..2000 {
             if stream.write_all(&piece).await.is_err() {
@@ -204,7 +204,7 @@ async fn a_head_that_does_not_end_is_cut_before_its_time_is_over() {
         }
         false
     };
-    let cut = tokio::time::timeout(Duration::from_secs(4), feed).await;
+    let cut = tokio::time::timeout(Duration::from_secs(4), Box::pin(feed)).await;
     assert!(cut.is_ok_and(|cut| cut), "the header's time is ten seconds");
 }
 
