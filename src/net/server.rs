@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
-use super::timed::{Moving, Progress, Taken, TimedBody, TimedIo};
+use super::timed::{Moving, Progress, Requests, Taken, TimedBody, TimedIo};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -219,20 +219,20 @@ where
 {
     let settings = &shared.settings;
     let (idle, mut stop) = (settings.idle_timeout, shared.stop.clone());
-    let busy = Arc::new(AtomicBool::new(is_h2));
-    let io = TokioIo::new(TimedIo::new(io, (settings.header_timeout, settings.max_head), idle, Arc::clone(&busy)));
+    let requests = Arc::new(Requests::new(is_h2));
+    let io = TokioIo::new(TimedIo::new(io, (settings.header_timeout, settings.max_head), idle, Arc::clone(&requests)));
     let progress = Arc::new(Progress::default());
     let service = {
-        let (shared, busy, progress) = (Arc::clone(&shared), Arc::clone(&busy), Arc::clone(&progress));
+        let (shared, requests, progress) = (Arc::clone(&shared), Arc::clone(&requests), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
-            let (shared, busy, progress) = (Arc::clone(&shared), Arc::clone(&busy), Arc::clone(&progress));
-            busy.store(true, Ordering::Relaxed);
+            let (shared, requests, progress) = (Arc::clone(&shared), Arc::clone(&requests), Arc::clone(&progress));
+            requests.begin();
             let stream = is_h2.then(|| Arc::new(progress.begin()));
             async move {
                 let request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
                 let Some(stream) = stream else {
                     let response = shared.handler.handle(request, peer).await;
-                    busy.store(false, Ordering::Relaxed);
+                    requests.end();
                     return Ok::<_, std::convert::Infallible>(response);
                 };
                 let request = request.map(|body| Moving::new(body, &stream).boxed_unsync());

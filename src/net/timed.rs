@@ -241,6 +241,32 @@ impl HttpBody for Taken {
     }
 }
 
+/// The requests of a server's connection, as the service says.
+pub(super) struct Requests {
+    under_way: AtomicBool,
+    begun: AtomicU64,
+}
+
+impl Requests {
+    /// `always`: as if one were under way at any time.
+    pub(super) const fn new(always: bool) -> Self {
+        Self { under_way: AtomicBool::new(always), begun: AtomicU64::new(0) }
+    }
+
+    pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.under_way.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        self.under_way.store(false, Ordering::Relaxed);
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed)
+    }
+}
+
 /// A server's connection: a head that has begun must come whole within `header`, be no longer than `max_head`, and what is
 /// written must be taken within `idle`.
 pub(super) struct TimedIo<T> {
@@ -250,17 +276,18 @@ pub(super) struct TimedIo<T> {
     /// Bytes of a head that is not whole.
     of_head: usize,
     idle: Duration,
-    /// Whether a request is under way, as the service says.
-    busy: Arc<AtomicBool>,
+    requests: Arc<Requests>,
+    /// How many had begun when a byte was last read.
+    seen: u64,
     head_began: bool,
     reading: Stall,
     writing: Stall,
 }
 
 impl<T> TimedIo<T> {
-    pub(super) fn new(io: T, (header, max_head): (Duration, usize), idle: Duration, busy: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(io: T, (header, max_head): (Duration, usize), idle: Duration, requests: Arc<Requests>) -> Self {
         let (reading, writing) = (Stall::default(), Stall::default());
-        Self { io, header, max_head, of_head: 0, idle, busy, head_began: false, reading, writing }
+        Self { io, header, max_head, of_head: 0, idle, requests, seen: 0, head_began: false, reading, writing }
     }
 
     fn written<R>(&mut self, polled: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
@@ -277,7 +304,12 @@ impl<T> TimedIo<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for TimedIo<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let is_busy = this.busy.load(Ordering::Relaxed);
+        let is_busy = this.requests.is_under_way();
+        let begun = this.requests.begun.load(Ordering::Relaxed);
+        // what was read before belongs to a head that is whole
+        if std::mem::replace(&mut this.seen, begun) != begun {
+            (this.head_began, this.of_head) = (false, 0);
+        }
         // asked for more of a head that is too long already
         if !is_busy && this.of_head > this.max_head {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));

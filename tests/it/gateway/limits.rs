@@ -208,6 +208,20 @@ async fn a_head_that_does_not_end_is_cut_before_its_time_is_over() {
     assert!(cut.is_ok_and(|cut| cut), "the header's time is ten seconds");
 }
 
+/// The limit is one of a head, not of all that a connection brings.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_brings_any_number_of_heads() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    app.put("data", "k", noise(10, 1)).await.unwrap();
+    let before = rig.gateway.stats.accepted.load(Ordering::Relaxed);
+    let long = "x".repeat(4000);
+    for _ in 0..100 {
+        app.get_with("data", "k", &[("x-long", &long)]).await.unwrap();
+    }
+    assert_eq!(rig.gateway.stats.accepted.load(Ordering::Relaxed), before, "no connection was cut");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_keeps_no_end_waiting() {
     let rig = Rig::new().await;
