@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
-use super::timed::{Moving, Progress, Requests, Taken, TimedBody, TimedIo};
+use super::timed::{Progress, Requests, Taken, TimedBody, TimedIo};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -225,18 +225,16 @@ where
     let service = {
         let (shared, requests, progress) = (Arc::clone(&shared), Arc::clone(&requests), Arc::clone(&progress));
         service_fn(move |request: Request<Incoming>| {
-            let (shared, requests, progress) = (Arc::clone(&shared), Arc::clone(&requests), Arc::clone(&progress));
+            let (shared, requests) = (Arc::clone(&shared), Arc::clone(&requests));
             requests.begin();
-            let stream = is_h2.then(|| Arc::new(progress.begin()));
+            let stream = is_h2.then(|| progress.begin());
             async move {
                 let request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
+                let response = shared.handler.handle(request, peer).await;
                 let Some(stream) = stream else {
-                    let response = shared.handler.handle(request, peer).await;
                     requests.end();
                     return Ok::<_, std::convert::Infallible>(response);
                 };
-                let request = request.map(|body| Moving::new(body, &stream).boxed_unsync());
-                let response = shared.handler.handle(request, peer).await;
                 // the socket says nothing of a stream whose receiver takes nothing
                 Ok(response.map(|body| Taken::new(body, stream).boxed_unsync()))
             }

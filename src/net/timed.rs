@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -174,48 +174,14 @@ impl Drop for Open {
     }
 }
 
-/// A request's body, which moves its stream too.
-pub(super) struct Moving {
-    body: Body,
-    stream: Stream,
-}
-
-/// Which stream a body belongs to.
-type Stream = Arc<Open>;
-
-impl Moving {
-    pub(super) fn new(body: Body, stream: &Stream) -> Self {
-        Self { body, stream: Arc::clone(stream) }
-    }
-}
-
-impl HttpBody for Moving {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        self.stream.moved(true);
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// An answer's body, which moves its stream where it is taken.
 pub(super) struct Taken {
     body: Body,
-    stream: Stream,
+    stream: Open,
 }
 
 impl Taken {
-    pub(super) fn new(body: Body, stream: Stream) -> Self {
+    pub(super) fn new(body: Body, stream: Open) -> Self {
         stream.moved(false);
         Self { body, stream }
     }
@@ -317,8 +283,6 @@ impl<T: AsyncRead + Unpin> AsyncRead for TimedIo<T> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
         if is_busy {
-            this.head_began = false;
-            this.of_head = 0;
             this.reading.moved();
             return polled;
         }
