@@ -35,7 +35,7 @@ use crate::sigv4::{self, AmzDate, ContentSha256, CredentialScope, Headers, Reque
 const MAX_ERROR_LEN: usize = 64 << 10;
 /// How often a request that can be sent again is sent in all.
 const MAX_TRIES: u32 = 3;
-/// A connection that lay idle for longer is not trusted with a body that cannot be sent again.
+/// A connection that lay idle for longer is not trusted with what cannot be sent again.
 const STREAM_IDLE_LIMIT: Duration = Duration::from_secs(4);
 /// How many signing keys are kept: per identity and day.
 const KEPT_KEYS: usize = 64;
@@ -209,17 +209,17 @@ impl Upstream {
     }
 
     async fn again(&self, head: &Head<'_>, bytes: &Bytes) -> Result<Answer, StoreError> {
-        let is_idempotent = head.method != Method::POST;
         let payload = ContentSha256::Hash(sha256(&[bytes]));
         let has_body = !bytes.is_empty() || matches!(head.method, Method::PUT | Method::POST);
         let len = has_body.then_some(bytes.len() as u64);
+        let repeat = Repeat::of(head);
+        let idle_limit = if repeat == Repeat::Unsent { STREAM_IDLE_LIMIT } else { Duration::MAX };
         let mut tries = 1;
         loop {
             let body = if bytes.is_empty() { body::empty() } else { body::full(bytes.clone()) };
-            let result = self.once(head, body, len, payload, Duration::MAX).await;
-            let closed =
-                matches!(result, Err(StoreError::Unavailable(ClientError::Closed { .. } | ClientError::Connect(_))));
-            if !closed || !is_idempotent || tries >= MAX_TRIES {
+            let result = self.once(head, body, len, payload, idle_limit).await;
+            let again = matches!(&result, Err(StoreError::Unavailable(error)) if repeat.allows(error));
+            if !again || tries >= MAX_TRIES {
                 return result;
             }
             tries += 1;
@@ -340,6 +340,42 @@ struct Head<'a> {
     headers: HeaderMap,
     identity: &'a Credentials,
     trace: Option<String>,
+}
+
+/// When a request is sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    /// Whenever its connection was closed: it changes nothing.
+    Read,
+    /// When a connection that had lain idle was closed on it: done twice, it is as done once.
+    Idempotent,
+    /// Only when there was no connection. Done twice, its second answer would speak of what the first one did.
+    Unsent,
+}
+
+impl Repeat {
+    fn of(head: &Head<'_>) -> Self {
+        let judges = ["if-match", "if-none-match", "x-amz-copy-source"];
+        match head.method {
+            Method::GET | Method::HEAD => Self::Read,
+            Method::PUT | Method::DELETE if !judges.iter().any(|name| head.headers.contains_key(*name)) => {
+                Self::Idempotent
+            }
+            _ => Self::Unsent,
+        }
+    }
+
+    const fn allows(self, error: &ClientError) -> bool {
+        match error {
+            ClientError::Connect(_) => true,
+            ClientError::Closed { reused } => match self {
+                Self::Read => true,
+                Self::Idempotent => *reused,
+                Self::Unsent => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 impl Answer {

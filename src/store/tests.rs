@@ -116,6 +116,58 @@ async fn a_connection_is_used_again_and_a_stale_one_is_replaced() {
     server.await.unwrap();
 }
 
+/// Serves `answered` requests on a first connection, closes it on the next one, and counts the requests that come again.
+async fn closes_after(answered: usize, listener: TcpListener) -> usize {
+    let (mut first, _) = listener.accept().await.unwrap();
+    for _ in 0..answered {
+        head(&mut first).await;
+        first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    }
+    head(&mut first).await;
+    drop(first);
+    let mut again = 0;
+    while let Ok(Ok((mut other, _))) = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await {
+        head(&mut other).await;
+        again += 1;
+        other.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+    }
+    again
+}
+
+#[tokio::test]
+async fn only_what_is_the_same_done_twice_is_sent_again() {
+    let condition = |name: &'static str, value: &'static str| {
+        HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))])
+    };
+    let plain = HeaderMap::new;
+    // method, headers, whether it is sent again on a connection that was used before, on a fresh one
+    let cases = [
+        (Method::GET, plain(), 1, 1),
+        (Method::HEAD, condition("if-match", "\"e\""), 1, 1),
+        (Method::PUT, plain(), 1, 0),
+        (Method::DELETE, plain(), 1, 0),
+        (Method::PUT, condition("if-none-match", "*"), 0, 0),
+        (Method::PUT, condition("if-match", "\"e\""), 0, 0),
+        (Method::DELETE, condition("if-match", "\"e\""), 0, 0),
+        (Method::PUT, condition("x-amz-copy-source", "/b/k"), 0, 0),
+        (Method::POST, plain(), 0, 0),
+    ];
+    for (method, headers, used, fresh) in cases {
+        for (before, expected) in [(1, used), (0, fresh)] {
+            let (listener, port) = listener().await;
+            let server = tokio::spawn(closes_after(before, listener));
+            let upstream = upstream(port);
+            for _ in 0..before {
+                upstream.send(get(b"k")).await.unwrap().bytes(0).await.unwrap();
+            }
+            let request = StoreRequest { method: method.clone(), headers: headers.clone(), ..get(b"k") };
+            let sent = upstream.send(request).await;
+            assert_eq!(sent.is_ok(), expected == 1, "{method} {headers:?}");
+            assert_eq!(server.await.unwrap(), expected, "{method} {headers:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_given_up() {
     let (listener, port) = listener().await;
