@@ -16,6 +16,7 @@ use crate::crypto::wrap::DataKey;
 use crate::digest::hex;
 use crate::format::context::Context;
 use crate::format::envelope::Unverified;
+use crate::gateway::records::CHECK_PREFIX;
 use crate::gateway::settings::{Access, BucketNames, BucketRule, CredentialRule, NamePattern};
 use crate::object::{Address, ObjectKey};
 use crate::s3::target::BucketName;
@@ -241,7 +242,7 @@ async fn probe(client: &Upstream, tried: &Tried, tag: &str, env: &mut Environmen
         .await
         .map_err(|error| format!("the bucket cannot be reached: {error}"))?;
     say("reached, and the signature is accepted", &"yes")?;
-    let key = format!(".sealgate/check/{tag}");
+    let key = format!("{CHECK_PREFIX}{tag}");
     let at = (bucket, Some(key.as_str()));
     send(client, Method::PUT, at, &[], Some(b"probe")).await.map_err(told)?;
     let found = async {

@@ -44,13 +44,13 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let rule = rule.ok_or_else(|| Failure::usage("no [[bucket]] of the configuration fits that name"))?;
     let names = rule.names(&bucket).map_err(|error| Failure::usage(error.message()))?;
     let names = names.ok_or_else(|| Failure::usage("no [[bucket]] of the configuration fits that name"))?;
-    let state_bucket = rule.state_bucket.clone().unwrap_or(names.upstream_name);
+    let state_bucket = rule.state_bucket.clone().unwrap_or_else(|| names.upstream_name.clone());
     let upstream_name = rule.upstream.clone();
     let settings = config.upstreams.into_iter().find(|upstream| upstream.name == upstream_name);
     let settings = settings.ok_or_else(|| Failure::usage("the bucket's upstream is not configured"))?;
     let upstream = Upstream::new(settings, Arc::new(SystemClock)).map_err(Failure::failed)?;
     let rules = rules.iter().filter(|rule| rule.upstream == upstream_name).collect();
-    let scope = Scope { upstream: &upstream, state_bucket: &state_bucket, rules };
+    let scope = Scope { upstream: &upstream, bucket: &names.upstream_name, state_bucket: &state_bucket, rules };
     let runtime = app::runtime().map_err(Failure::failed)?;
     let survey = runtime.block_on(scope.survey(args.older_than, &SystemClock)).map_err(Failure::failed)?;
     let mut deleted = 0;
@@ -72,8 +72,10 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
             "deleted": deleted,
             "younger": survey.young,
             "of_live_uploads": survey.live,
+            "unjudged": survey.unjudged,
             "unfinished_uploads": survey.uploads,
             "oldest_upload": survey.oldest_upload.map(format_time),
+            "uploads_without_state": survey.without_state,
         });
         return env.say(format_args!("{value}"));
     }
@@ -83,7 +85,17 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let what = if args.delete { "deleted" } else { "found; --delete removes them" };
     env.say(format_args!("{} leftovers of crashed uploads, {bytes} bytes: {what}", survey.leftovers.len()))?;
     env.say(format_args!("{} are younger than the limit and stay", survey.young))?;
-    env.say(format_args!("{} belong to {} unfinished uploads and stay", survey.live, survey.uploads))?;
+    env.say(format_args!("{} belong to unfinished uploads and stay", survey.live))?;
+    if survey.unjudged > 0 {
+        env.say(format_args!("{} could not be judged by the store's answers and stay", survey.unjudged))?;
+    }
+    env.say(format_args!("{} unfinished uploads to this bucket", survey.uploads))?;
+    if survey.without_state > 0 {
+        env.say(format_args!(
+            "{} of them have no state record and cannot be completed here: abort them, or let a lifecycle rule do it",
+            survey.without_state
+        ))?;
+    }
     if let Some(oldest) = survey.oldest_upload {
         env.say(format_args!("the oldest unfinished upload began at {}", format_time(oldest)))?;
     }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use super::Call;
 use super::error::Failure;
 use super::headers::{forwarded, passed_back};
-use super::policy::{Right, is_reserved};
+use super::policy::Right;
 use super::upstream::discard_answer;
 use super::write::write_condition;
 use crate::ingress::answer;
@@ -55,7 +55,7 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// DeleteObjects. Keys of the gateway's own are refused one by one; the others are deleted all the same.
+    /// DeleteObjects. Keys that no object may have are refused one by one; the others are deleted all the same.
     pub(super) async fn delete_many(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place(self.caller, bucket, Right::Change)?;
         self.exchange.note_bucket(place.id.as_str());
@@ -69,17 +69,17 @@ impl Call<'_> {
         let document = self.document(MAX_DELETE_LEN).await?;
         let mut request = DeleteRequest::parse(&document)?;
         let mut refused = Vec::new();
-        request.objects.retain(|object| {
-            let is_reserved = is_reserved(object.key.as_bytes());
-            if is_reserved {
+        request.objects.retain(|object| match place.admits(&object.key) {
+            Ok(()) => true,
+            Err(error) => {
                 refused.push(DeleteFailure {
                     key: String::from_utf8_lossy(object.key.as_bytes()).into_owned(),
                     version_id: object.version_id.clone(),
-                    code: ErrorCode::AccessDenied.name().to_owned(),
-                    message: ErrorCode::AccessDenied.message().to_owned(),
+                    code: error.code().name().to_owned(),
+                    message: error.message().to_owned(),
                 });
+                false
             }
-            !is_reserved
         });
         let mut result = if request.objects.is_empty() {
             DeleteResult { deleted: Vec::new(), errors: Vec::new() }

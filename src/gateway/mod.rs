@@ -18,6 +18,7 @@ mod multipart;
 mod policy;
 mod pump;
 mod read;
+pub mod records;
 pub mod settings;
 mod tags;
 mod tails;

@@ -16,8 +16,7 @@ use crate::sigv4::AccessKeyId;
 use crate::store::Upstream;
 use crate::store::settings::Profile;
 
-/// Keys that begin so are the gateway's own.
-pub(super) const RESERVED_PREFIX: &str = ".sealgate/";
+pub(super) use super::records::{RESERVED_PREFIX, is_reserved};
 
 /// What a request does, as far as rights go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +113,19 @@ impl Place {
         Address { tenant: self.rule.tenant.clone(), bucket: self.id.clone(), key: key.clone() }
     }
 
+    /// Whether an application may have an object of that key here: the gateway's own keys are nobody's, and to a store that
+    /// drops slashes another key would be meant.
+    pub(super) fn admits(&self, key: &ObjectKey) -> Result<(), S3Error> {
+        if is_reserved(key.as_bytes()) {
+            return Err(reserved());
+        }
+        if self.upstream.profile() == Profile::Minio && key.as_bytes().starts_with(b"/") {
+            let message = "The store behind this bucket drops a slash at a key's beginning.";
+            return Err(S3Error::argument("key", message));
+        }
+        Ok(())
+    }
+
     /// Where the records of unfinished uploads lie.
     pub(super) fn state_bucket(&self) -> &str {
         self.rule.state_bucket.as_deref().unwrap_or(&self.upstream_name)
@@ -190,24 +202,15 @@ impl Policy {
         right: Right,
     ) -> Result<Place, Failure> {
         if is_reserved(key.as_bytes()) {
-            return Err(reserved());
+            return Err(reserved().into());
         }
         let place = self.place(caller, bucket, right)?;
-        if place.upstream.profile() == Profile::Minio && key.as_bytes().starts_with(b"/") {
-            let message = "The store behind this bucket drops a slash at a key's beginning.";
-            return Err(S3Error::argument("key", message).into());
-        }
+        place.admits(key)?;
         Ok(place)
     }
 }
 
-/// Whether a decoded key is one of the gateway's own, or would be to a store that drops slashes at a key's beginning.
-pub(super) fn is_reserved(key: &[u8]) -> bool {
-    let start = key.iter().position(|byte| *byte != b'/').unwrap_or(key.len());
-    key.get(start..).unwrap_or_default().starts_with(RESERVED_PREFIX.as_bytes())
-}
-
 /// The refusal of a reserved key.
-pub(super) fn reserved() -> Failure {
-    S3Error::new(ErrorCode::AccessDenied, "Keys that begin with .sealgate/ are the gateway's own.").into()
+fn reserved() -> S3Error {
+    S3Error::new(ErrorCode::AccessDenied, "Keys that begin with .sealgate/ are the gateway's own.")
 }

@@ -126,7 +126,7 @@ async fn closes_after(answered: usize, listener: TcpListener) -> usize {
     head(&mut first).await;
     drop(first);
     let mut again = 0;
-    while let Ok(Ok((mut other, _))) = tokio::time::timeout(Duration::from_millis(300), listener.accept()).await {
+    while let Ok(Ok((mut other, _))) = timeout(Duration::from_millis(300), listener.accept()).await {
         head(&mut other).await;
         again += 1;
         other.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();

@@ -1,11 +1,6 @@
 //! Multipart uploads: one data key per upload, which rests sealed in the store until Complete or Abort.
 //!
-//! No replica keeps anything of an upload: what it needs lies in the store, under the reserved prefix.
-//!
-//! ```text
-//! .sealgate/u/H          the upload's state: its data key, wrapped, bound to tenant, bucket, key and upload id
-//! .sealgate/s/H/NNNNN    a part that is too small for the store unless it is the last, as it will go up at Complete
-//! ```
+//! No replica keeps anything of an upload: what it needs lies in the store, under the reserved prefix (see [`super::records`]).
 
 mod complete;
 mod parts;
@@ -22,9 +17,10 @@ use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back};
 use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
+use super::records::{UploadNames, UploadNote};
 use super::upstream::discard_answer;
 use crate::digest::{ChecksumAlgorithm, ChecksumType};
-use crate::format::context::{Context, upload_state_name};
+use crate::format::context::Context;
 use crate::format::envelope::{Envelope, HeaderBody, MAX_HEADER_LEN, Unverified};
 use crate::format::metadata::Metadata;
 use crate::ingress::answer::document;
@@ -90,30 +86,6 @@ impl States {
     }
 }
 
-/// Where what belongs to an upload lies.
-pub(super) struct UploadNames {
-    /// H: of tenant, bucket, key and upload id.
-    h: String,
-}
-
-impl UploadNames {
-    fn of(place: &Place, upload: &UploadRef) -> Self {
-        Self { h: upload_state_name(&place.address(&upload.object.key), &upload.upload_id) }
-    }
-
-    fn state(&self) -> String {
-        format!("{RESERVED_PREFIX}u/{}", self.h)
-    }
-
-    fn staged_prefix(&self) -> String {
-        format!("{RESERVED_PREFIX}s/{}/", self.h)
-    }
-
-    fn staged(&self, number: PartNumber) -> String {
-        format!("{}{:05}", self.staged_prefix(), number.get())
-    }
-}
-
 /// An upload's state, believed.
 pub(super) struct State {
     envelope: Envelope,
@@ -164,7 +136,7 @@ impl Call<'_> {
     fn upload_place(&self, upload: &UploadRef) -> Result<(Place, UploadNames), Failure> {
         let place = self.core.policy.place_of(self.caller, &upload.object.bucket, &upload.object.key, Right::Write)?;
         self.exchange.note_bucket(place.id.as_str());
-        let names = UploadNames::of(&place, upload);
+        let names = UploadNames::of(&place.address(&upload.object.key), &upload.upload_id);
         Ok((place, names))
     }
 
@@ -238,7 +210,13 @@ impl Call<'_> {
         // an id that the store hands out twice must not put another key under parts that are there
         headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         let bytes = Bytes::copy_from_slice(sealed.header.as_bytes());
-        let name = UploadNames::of(place, upload).state();
+        UploadNote {
+            bucket: place.upstream_name.clone(),
+            key: upload.object.key.clone(),
+            upload_id: upload.upload_id.clone(),
+        }
+        .put(&mut headers);
+        let name = UploadNames::of(&place.address(&upload.object.key), &upload.upload_id).state();
         let at = (place.state_bucket(), Some(name.as_bytes()));
         let put = self.about_upload(place, Method::PUT, at, Query::default(), headers, Payload::Bytes(bytes)).await;
         match put {

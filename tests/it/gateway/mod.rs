@@ -1,5 +1,6 @@
 //! The gateway in process: real HTTP on loopback, the embedded store as its provider.
 
+mod gc;
 mod liar;
 mod lies;
 mod limits;
@@ -8,3 +9,4 @@ mod operations;
 mod process;
 pub mod rig;
 mod tls;
+mod writes;

@@ -372,6 +372,16 @@ impl Rig {
     }
 }
 
+pub fn rules(plan: &Plan) -> Vec<BucketRule> {
+    vec![
+        rule("data", "up-data", "id-data", "alpha", "kek-a", plan),
+        rule("other", "up-other", "id-other", "alpha", "kek-a", plan),
+        rule("second", "up-second", "id-second", "alpha", "kek-b", plan),
+        rule("team-*", "up-team-*", "team-*", "alpha", "kek-a", plan),
+        rule("beta", "up-beta", "id-beta", "beta", "kek-beta", plan),
+    ]
+}
+
 pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metrics: &Arc<Metrics>) -> Gateway {
     let upstream = UpstreamSettings {
         name: "main".to_owned(),
@@ -399,13 +409,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
             keep_alive: Duration::from_mins(1),
             drain: Duration::from_secs(10),
         },
-        buckets: vec![
-            rule("data", "up-data", "id-data", "alpha", "kek-a", plan),
-            rule("other", "up-other", "id-other", "alpha", "kek-a", plan),
-            rule("second", "up-second", "id-second", "alpha", "kek-b", plan),
-            rule("team-*", "up-team-*", "team-*", "alpha", "kek-a", plan),
-            rule("beta", "up-beta", "id-beta", "beta", "kek-beta", plan),
-        ],
+        buckets: rules(plan),
         credentials: vec![
             credential("AKALPHA", "alpha", &["data", "other", "second", "team-*"], Access::ReadWrite),
             credential("AKREADER", "alpha", &["data"], Access::ReadOnly),
