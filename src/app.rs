@@ -229,6 +229,9 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppErr
     Ok((listener, bound))
 }
 
+/// How long an operation of several steps, whose connection is gone, may take to its end when the process ends.
+const LAST_STEPS: Duration = Duration::from_secs(5);
+
 async fn stopped(mut stop: watch::Receiver<bool>) {
     // the sender's end is an end too
     let _ = stop.wait_for(|stop| *stop).await;
@@ -307,7 +310,9 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         admin_task = Some((served, admin_stop));
     }
     let served = tokio::spawn(async move {
-        let drained = serve(listener, server, gateway, stats, stopped(stopping)).await;
+        let drained = serve(listener, server, Arc::clone(&gateway), stats, stopped(stopping)).await;
+        // what goes on without its client has its last steps to make
+        let _ = tokio::time::timeout(LAST_STEPS, gateway.settled()).await;
         if let Some((_, admin_stop)) = &admin_task {
             let _ = admin_stop.send(true);
         }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::Permit;
 use super::error::{Failure, FailureSlot};
 use super::policy::{Caller, UnderWay};
 use crate::net::body::{Body, BodyError};
@@ -26,6 +26,11 @@ struct Noted {
     bucket_id: Option<String>,
     operation: Option<&'static str>,
     failure: Option<Failure>,
+}
+
+/// What is taken as long as anybody works for the request, its client gone or not.
+#[derive(Default)]
+struct Held {
     under_way: Option<UnderWay>,
     place: Option<crate::store::UnderWay>,
 }
@@ -43,6 +48,7 @@ pub(super) struct Exchange {
     upstream_nanos: AtomicU64,
     upstream_requests: AtomicU32,
     noted: Mutex<Noted>,
+    held: Mutex<Held>,
     /// Why a body that was under way was given up.
     pub(super) failure: FailureSlot,
     metrics: Arc<Metrics>,
@@ -71,6 +77,7 @@ impl Exchange {
             upstream_nanos: AtomicU64::new(0),
             upstream_requests: AtomicU32::new(0),
             noted: Mutex::default(),
+            held: Mutex::default(),
             failure: FailureSlot::default(),
             metrics,
             recorded: AtomicBool::new(false),
@@ -90,7 +97,7 @@ impl Exchange {
     }
 
     pub(super) fn note_under_way(&self, under_way: UnderWay) {
-        self.note(|noted| noted.under_way = Some(under_way));
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).under_way = Some(under_way);
     }
 
     pub(super) fn note_bucket(&self, id: &str) {
@@ -102,6 +109,17 @@ impl Exchange {
             self.metrics.alert(alert);
         }
         self.note(|noted| noted.failure = Some(failure.clone()));
+    }
+
+    /// A failure of an operation that went on without its client: its line is written, but whom it wakes must wake.
+    pub(super) fn note_late(&self, failure: &Failure) {
+        if self.recorded.load(Ordering::Relaxed) {
+            if let Some(alert) = failure.alert {
+                self.metrics.alert(alert);
+            }
+            let (request_id, error, cause) = (&self.request_id, failure.code().name(), &failure.cause);
+            tracing::warn!(target: "sealgate::gateway", %request_id, error, %cause, "failed after its client had gone");
+        }
     }
 
     pub(super) fn received(&self, bytes: usize) {
@@ -128,7 +146,7 @@ impl Exchange {
         // one place for each request of a client's, until it is answered: further ones for it wait for nobody
         if !self.has_place.swap(true, Ordering::Relaxed) {
             let place = upstream.place().await.inspect_err(|_| self.has_place.store(false, Ordering::Relaxed))?;
-            self.note(|noted| noted.place = Some(place));
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).place = Some(place);
         }
         let answer = upstream.send_within(request).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -212,11 +230,11 @@ struct Recorded {
     first_byte: Option<Duration>,
     ended: bool,
     /// The request's place among those under way.
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
 }
 
 /// Wraps an answer's body, so that the request is recorded when it has ended.
-pub(super) fn recorded(body: Body, exchange: Arc<Exchange>, status: u16, permit: Option<OwnedSemaphorePermit>) -> Body {
+pub(super) fn recorded(body: Body, exchange: Arc<Exchange>, status: u16, permit: Option<Permit>) -> Body {
     let ended = body.is_end_stream();
     Recorded { body, exchange, status, first_byte: None, ended, _permit: permit }.boxed_unsync()
 }

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use self::error::Failure;
@@ -138,6 +138,12 @@ impl Gateway {
         self.0.budget.total()
     }
 
+    /// Waits until no request is under way: some go on when their connection is gone.
+    pub async fn settled(&self) {
+        let all = u32::try_from(usize::try_from(self.0.limits.requests).unwrap_or(Semaphore::MAX_PERMITS));
+        let _ = self.0.requests.acquire_many(all.unwrap_or(u32::MAX)).await;
+    }
+
     /// Writes the gauges: how much memory is taken, how many requests are under way.
     pub fn sample(&self) {
         let core = &self.0;
@@ -148,6 +154,11 @@ impl Gateway {
     }
 }
 
+/// A request's body, until somebody takes it.
+type Taken = Arc<Mutex<Option<Body>>>;
+/// A place among the requests under way, given back when the last one who shares it lets go.
+type Permit = Arc<OwnedSemaphorePermit>;
+
 /// One request on its way through an operation.
 struct Call<'a> {
     core: &'a Arc<Core>,
@@ -155,7 +166,7 @@ struct Call<'a> {
     caller: &'a Arc<Caller>,
     accepted: &'a mut Accepted,
     /// The body, until an operation reads it.
-    body: &'a Mutex<Option<Body>>,
+    body: &'a Taken,
     /// Memory that is taken until it is answered.
     leases: Vec<Lease>,
 }
@@ -164,6 +175,19 @@ impl Call<'_> {
     /// The body, once.
     fn take_body(&mut self) -> Body {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty)
+    }
+
+    /// The operations that [`has_steps`] names.
+    async fn in_steps(&mut self, operation: &Operation) -> Result<Response<Body>, Failure> {
+        if let Operation::CompleteMultipartUpload(upload) = operation {
+            return self.complete_upload(upload).await;
+        }
+        self.no_body().await?;
+        match operation {
+            Operation::CreateMultipartUpload(object) => self.create_upload(object).await,
+            Operation::AbortMultipartUpload(upload) => self.abort_upload(upload).await,
+            other => Err(S3Error::not_implemented(other.name()).into()),
+        }
     }
 
     /// The whole body of a document, verified.
@@ -193,6 +217,17 @@ impl Call<'_> {
     }
 }
 
+/// Whether an operation changes the store in several steps. It is brought to its end though its client goes away: an upload
+/// without its state, or the state of an upload that is complete, would stay behind.
+const fn has_steps(operation: &Operation) -> bool {
+    matches!(
+        operation,
+        Operation::CreateMultipartUpload(_)
+            | Operation::CompleteMultipartUpload(_)
+            | Operation::AbortMultipartUpload(_)
+    )
+}
+
 impl Core {
     /// Takes memory for a body of `len` bytes.
     async fn reserve_transfer(&self, len: u64) -> Result<Lease, Failure> {
@@ -210,7 +245,8 @@ impl Core {
         self: &Arc<Self>,
         exchange: &Arc<Exchange>,
         head: Parts,
-        body: &Mutex<Option<Body>>,
+        body: &Taken,
+        permit: &Permit,
     ) -> Result<Response<Body>, Failure> {
         self.check_size(&head)?;
         let mut accepted = self.verifier.accept(head, self.clock.now())?;
@@ -218,6 +254,26 @@ impl Core {
         exchange.note_caller(accepted.caller.as_str(), accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         let operation = accepted.operation.clone();
+        if has_steps(&operation) {
+            let (core, exchange, body, permit) = (Arc::clone(self), Arc::clone(exchange), body.clone(), permit.clone());
+            let task = tokio::spawn(async move {
+                let mut call = Call {
+                    core: &core,
+                    exchange: &exchange,
+                    caller: &caller,
+                    accepted: &mut accepted,
+                    body: &body,
+                    leases: Vec::new(),
+                };
+                let done = call.in_steps(&operation).await;
+                if let Err(failure) = &done {
+                    exchange.note_late(failure);
+                }
+                drop(permit);
+                done
+            });
+            return task.await.unwrap_or_else(|_| Err(Failure::ours("an operation that was cut off")));
+        }
         let mut call =
             Call { core: self, exchange, caller: &caller, accepted: &mut accepted, body, leases: Vec::new() };
         match &operation {
@@ -228,7 +284,6 @@ impl Core {
                 call.tagging(object, version_id.as_deref(), *action).await
             }
             Operation::UploadPart { upload, part } => call.upload_part(upload, *part).await,
-            Operation::CompleteMultipartUpload(upload) => call.complete_upload(upload).await,
             other => {
                 call.no_body().await?;
                 match other {
@@ -247,11 +302,9 @@ impl Core {
                     Operation::HeadBucket(bucket) => call.head_bucket(bucket).await,
                     Operation::DeleteBucket(bucket) => call.delete_bucket(bucket).await,
                     Operation::GetBucketLocation(bucket) => call.bucket_location(bucket).await,
-                    Operation::CreateMultipartUpload(object) => call.create_upload(object).await,
                     Operation::UploadPartCopy { upload, part, source, range } => {
                         call.upload_part_copy(upload, *part, source, *range).await
                     }
-                    Operation::AbortMultipartUpload(upload) => call.abort_upload(upload).await,
                     Operation::ListParts { upload, part_number_marker, max_parts } => {
                         call.list_parts(upload, *part_number_marker, *max_parts).await
                     }
@@ -319,10 +372,10 @@ impl Handler for Gateway {
         let unrecorded = Unrecorded::new(&exchange);
         let expects_continue = head.headers.contains_key(header::EXPECT);
         let len = upstream::content_length(&head.headers);
-        let body = Mutex::new(Some(body));
-        let mut permit = Arc::clone(&core.requests).try_acquire_owned().ok();
+        let body: Taken = Arc::new(Mutex::new(Some(body)));
+        let mut permit = Arc::clone(&core.requests).try_acquire_owned().ok().map(Arc::new);
         let result = match &permit {
-            Some(_) => core.serve(&exchange, head, &body).await,
+            Some(permit) => core.serve(&exchange, head, &body, permit).await,
             None => Err(Failure::slow_down("the limit of requests at once")),
         };
         let mut response = match result {
@@ -331,7 +384,8 @@ impl Handler for Gateway {
                 exchange.note_failure(&failure);
                 // who has no business here, and whoever is slow to hear it, takes nobody's place
                 drop(permit.take());
-                drain(&method, expects_continue, len, body.into_inner().unwrap_or_else(PoisonError::into_inner)).await;
+                let unread = body.lock().unwrap_or_else(PoisonError::into_inner).take();
+                drain(&method, expects_continue, len, unread).await;
                 refusal(&failure, &method, &exchange.request_id)
             }
         };
