@@ -235,14 +235,12 @@ impl<'a> Scope<'a> {
                 continue;
             }
             let verdict = match Record::of(&record.key) {
-                Some(Record::State(names) | Record::Staged(names)) => match verdicts.get(&names.state()) {
-                    Some(verdict) => *verdict,
-                    None => {
-                        let verdict = self.judge(&names).await?;
-                        verdicts.insert(names.state(), verdict);
-                        verdict
-                    }
-                },
+                Some(Record::State(names) | Record::Staged(names)) => {
+                    let known = verdicts.get(&names.state()).copied();
+                    let verdict = if let Some(verdict) = known { verdict } else { self.judge(&names).await? };
+                    verdicts.insert(names.state(), verdict);
+                    verdict
+                }
                 Some(Record::Check) => Verdict::Gone,
                 None => Verdict::Unjudged,
             };
