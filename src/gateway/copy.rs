@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 
 use super::Call;
 use super::error::{Failure, FailureSlot};
-use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, passed_back, quoted};
+use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, quoted};
 use super::list::listed_etag;
 use super::policy::{Place, Right};
 use super::pump::{self, Plaintext};
-use super::read::{Opening, conditions, range_reader};
+use super::read::{MAX_STARTS, Once, Opening, conditions, range_reader};
 use super::tails;
-use super::upstream::{Source, Stored};
+use super::upstream::{Source, Stored, changed, discard_answer};
 use super::write::{NewObject, write_condition};
 use crate::digest::{ChecksumHasher, ChecksumType};
 use crate::format::context::Context;
@@ -26,7 +26,7 @@ use crate::net::body::Body;
 use crate::object::PlaintextRange;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, MetadataDirective, ObjectRef};
-use crate::s3::xml::{Answer as XmlAnswer, CopyKind, CopyResult};
+use crate::s3::xml::{Answer as XmlAnswer, CopyKind, CopyResult, unquoted};
 use crate::sigv4::uri::{Slash, encode};
 use crate::store::{StoreRequest, error_in_200};
 
@@ -34,10 +34,29 @@ const MAX_ANSWER_LEN: usize = 64 << 10;
 /// S3 copies no more in one request.
 const MAX_COPY_LEN: u64 = 5 << 30;
 
+const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
+const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
+
 impl Call<'_> {
-    /// CopyObject.
+    /// CopyObject. A source that changes while it is copied is begun again, and judged by the copy's conditions again.
     pub(super) async fn copy(
         &mut self,
+        object: &ObjectRef,
+        from: &CopySource,
+        directive: MetadataDirective,
+    ) -> Result<Response<Body>, Failure> {
+        for _ in 0..MAX_STARTS {
+            match self.copy_once(object, from, directive).await.map_err(Once::after_first) {
+                Err(Once::Changed) => {}
+                Err(Once::Failed(failure)) => return Err(failure),
+                Ok(response) => return Ok(response),
+            }
+        }
+        Err(ErrorCode::OperationAborted.into())
+    }
+
+    async fn copy_once(
+        &self,
         object: &ObjectRef,
         from: &CopySource,
         directive: MetadataDirective,
@@ -86,7 +105,8 @@ impl Call<'_> {
         self.exchange.note_bucket(place.id.as_str());
         // the caller must be allowed to read it, as by GET
         let origin = self.core.policy.place_of(self.caller, &from.object.bucket, &from.object.key, Right::Read)?;
-        let mut reads = HeaderMap::new();
+        let mut reads = forwarded_to_reads(&self.accepted.headers);
+        reads.remove("x-amz-expected-bucket-owner");
         if let Some(owner) = self.accepted.headers.get("x-amz-source-expected-bucket-owner") {
             reads.insert(HeaderName::from_static("x-amz-expected-bucket-owner"), owner.clone());
         }
@@ -129,6 +149,7 @@ impl Call<'_> {
         mut metadata: Metadata,
         mut to_store: HeaderMap,
     ) -> Result<Response<Body>, Failure> {
+        let request_headers = &self.accepted.headers;
         // the layout is checked before anything is written
         opening.layout(self.core).await?;
         let context = Context::object(&place.address(&object.key));
@@ -153,17 +174,43 @@ impl Call<'_> {
             headers: to_store,
             ..self.exchange.request(&place.caller)
         };
-        let answer = self.exchange.send(&place.upstream, request).await?;
-        let out = passed_back(&answer.headers);
-        let result = match CopyResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, CopyKind::Object)? {
-            XmlAnswer::Done(result) => result,
-            XmlAnswer::Failed(error) => return Err(error_in_200(&error).into()),
+        let result = match self.exchange.send(&place.upstream, request).await {
+            Ok(answer) => {
+                let out = passed_back(&answer.headers);
+                match CopyResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, CopyKind::Object)? {
+                    XmlAnswer::Done(result) => Ok((result, out)),
+                    XmlAnswer::Failed(error) => Err(error_in_200(&error).into()),
+                }
+            }
+            Err(error) => Err(Failure::from(error)),
+        };
+        let (result, out) = match result {
+            Ok(done) => done,
+            // the condition may be the client's, on the copy, or ours, on the source: if that is as it was, the client's
+            Err(failure) if matches!(failure.code(), ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey) => {
+                discard_answer(opening.source.request(Method::HEAD, None, None).await.map_err(changed)?).await;
+                return Err(failure);
+            }
+            Err(failure) => return Err(failure),
         };
         // what is there now must be the body that the header is of
-        let mut copied = Source::new(place.clone(), object.key.clone(), None, &HeaderMap::new(), self.exchange);
-        copied.etag = Some(crate::s3::xml::unquoted(&result.etag).to_owned()).filter(|etag| !etag.is_empty());
-        tails::read(&copied, envelope, opening.shape.total).await?;
-        Ok(Self::copied(&result, out))
+        let mut copied = Source::new(place.clone(), object.key.clone(), None, request_headers, self.exchange);
+        copied.etag = Some(unquoted(&result.etag).to_owned()).filter(|etag| !etag.is_empty());
+        if copied.etag.is_none() {
+            let there = self.core.head_object(copied, None).await?;
+            if *there.envelope.tag() != sealed.header.tag() {
+                return Ok(Self::copied(&result, out));
+            }
+            copied = there.source;
+        }
+        match tails::read(&copied, envelope, opening.shape.total).await {
+            Ok(_) => Ok(Self::copied(&result, out)),
+            Err(failure) => match failure.code() {
+                // written over since, or archived
+                ErrorCode::OperationAborted | ErrorCode::InvalidObjectState => Ok(Self::copied(&result, out)),
+                _ => Err(failure),
+            },
+        }
     }
 
     fn copied(result: &CopyResult, mut out: HeaderMap) -> Response<Body> {
@@ -184,8 +231,21 @@ impl Call<'_> {
         object: &ObjectRef,
         opening: Opening,
         metadata: Metadata,
-        to_store: HeaderMap,
+        mut to_store: HeaderMap,
     ) -> Result<Response<Body>, Failure> {
+        // a PUT knows no directive: the tags that a copy would have are sent
+        let replaces = to_store.remove(TAGGING_DIRECTIVE).is_some_and(|directive| directive == "REPLACE");
+        if !replaces {
+            if to_store.contains_key(TAGGING) {
+                let message = "Tags of a copy's own need x-amz-tagging-directive: REPLACE.";
+                return Err(S3Error::argument("x-amz-tagging-directive", message).into());
+            }
+            let tags = self.tags_of(&opening.source).await?;
+            if !tags.0.is_empty() {
+                let value = HeaderValue::from_str(&tags.to_header());
+                to_store.insert(TAGGING, value.map_err(|_| Failure::ours("tags that are no header"))?);
+            }
+        }
         // what was verified of the source holds of the copy: the digests of its trailer go along
         let tail = tails::read(&opening.source, &opening.envelope, opening.shape.total).await?;
         let digests = tail.opened.trailer().digests();

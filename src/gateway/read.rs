@@ -172,11 +172,19 @@ impl Call<'_> {
             let opening = self.core.head_object(source.clone(), Some(&conditions(headers, false)?)).await?;
             let (layout, tail) = match opening.layout(self.core).await.map_err(Once::after_first) {
                 Err(Once::Changed) => continue,
+                // its tail cannot be read, but its length says that of the plaintext, as in lists
+                Err(Once::Failed(failure))
+                    if failure.code() == ErrorCode::InvalidObjectState && matches!(selection, Selection::Whole) =>
+                {
+                    let len = geometry::plaintext_len(opening.shape.total).ok_or(failure)?;
+                    let facts = Facts { opening: &opening, len, parts: 0, tail: None, selected: None };
+                    return facts.response(read, headers);
+                }
                 Err(Once::Failed(failure)) => return Err(failure),
                 Ok(found) => found,
             };
             let selected = select(selection, &layout)?;
-            let facts = Facts { opening: &opening, layout: &layout, tail: tail.as_deref(), selected };
+            let facts = Facts::new(&opening, &layout, tail.as_deref(), selected);
             return facts.response(read, headers);
         }
         Err(ErrorCode::OperationAborted.into())
@@ -249,7 +257,7 @@ impl Call<'_> {
             }
             None => None,
         };
-        let facts = Facts { opening: &opening, layout: &layout, tail: tail.as_deref(), selected };
+        let facts = Facts::new(&opening, &layout, tail.as_deref(), selected);
         let response = facts.response(read, headers)?;
         let body = self.opened_body(opening, body, layout, tail.is_some(), selected).await;
         let body = body.map_err(Once::after_first)?;
@@ -295,20 +303,20 @@ impl Call<'_> {
 }
 
 /// How often a read of an object that changes is begun.
-const MAX_STARTS: usize = 3;
+pub(super) const MAX_STARTS: usize = 3;
 
 /// Why one round of a read gave no answer.
-enum Once {
+pub(super) enum Once {
     /// The object is another one than a moment ago.
     Changed,
     Failed(Failure),
 }
 
 impl Once {
-    /// A 412 or 404 to a later request of a read means that the object was changed since the first.
-    fn after_first(failure: Failure) -> Self {
+    /// Of a later request of a read: the object may have changed since the first.
+    pub(super) fn after_first(failure: Failure) -> Self {
         match failure.code() {
-            ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey => Self::Changed,
+            ErrorCode::OperationAborted => Self::Changed,
             _ => Self::Failed(failure),
         }
     }
@@ -378,17 +386,23 @@ fn is_current(validator: &HeaderValue, answer: &HeaderMap) -> bool {
 /// What an answer about an object says in its headers.
 struct Facts<'a> {
     opening: &'a Opening,
-    layout: &'a Layout,
+    /// Of the whole plaintext.
+    len: u64,
+    parts: usize,
     tail: Option<&'a Tail>,
     selected: Option<Selected>,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
+    fn new(opening: &'a Opening, layout: &Layout, tail: Option<&'a Tail>, selected: Option<Selected>) -> Self {
+        Self { opening, len: layout.plaintext_len(), parts: layout.segments().len(), tail, selected }
+    }
+
     fn response(&self, read: &ReadObject, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
         let mut out = passed_back(&self.opening.headers);
         object_headers(self.opening.envelope.metadata(), &read.overrides, &mut out)?;
         out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        let (mut status, mut len) = (StatusCode::OK, self.layout.plaintext_len());
+        let (mut status, mut len) = (StatusCode::OK, self.len);
         match self.selected {
             Some(Selected { plain, by_part }) => {
                 if !plain.is_empty() {
@@ -396,7 +410,7 @@ impl Facts<'_> {
                     insert(&mut out, header::CONTENT_RANGE, &content_range(plain, len))?;
                 }
                 if by_part && self.tail.is_some() {
-                    let count = self.layout.segments().len().to_string();
+                    let count = self.parts.to_string();
                     insert(&mut out, HeaderName::from_static("x-amz-mp-parts-count"), &count)?;
                 }
                 len = plain.len();

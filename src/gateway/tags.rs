@@ -6,10 +6,11 @@ use super::Call;
 use super::error::Failure;
 use super::headers::{forwarded_to_reads, passed_back};
 use super::policy::Right;
-use super::upstream::discard_answer;
+use super::upstream::{Source, discard_answer};
 use crate::ingress::answer::document;
 use crate::net::body::{self, Body};
 use crate::s3::operation::{ObjectRef, TagAction};
+use crate::s3::xml::Tagging;
 use crate::sigv4::uri::Query;
 use crate::store::{Payload, StoreRequest, content_md5};
 
@@ -17,6 +18,29 @@ use crate::store::{Payload, StoreRequest, content_md5};
 const MAX_DOCUMENT_LEN: usize = 64 << 10;
 
 impl Call<'_> {
+    /// The tags of a copy's source, for a store that is not asked to copy them. A store that knows no tags has none.
+    pub(super) async fn tags_of(&self, source: &Source) -> Result<Tagging, Failure> {
+        let mut query = Query::default();
+        query.push("tagging", "");
+        if let Some(version) = &source.version_id {
+            query.push("versionId", version.as_str());
+        }
+        let request = StoreRequest {
+            method: Method::GET,
+            bucket: Some(&source.place.upstream_name),
+            key: Some(source.key.as_bytes()),
+            query,
+            headers: source.headers.clone(),
+            ..self.exchange.request(&source.place.caller)
+        };
+        match self.exchange.send(&source.place.upstream, request).await {
+            Ok(answer) => Ok(Tagging::parse(&answer.bytes(MAX_DOCUMENT_LEN).await?)?),
+            // 404: some say so of an object without tags; that the object is gone is told by whoever reads it
+            Err(error) if matches!(error.status(), Some(404 | 405 | 501)) => Ok(Tagging(Vec::new())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// GetObjectTagging, PutObjectTagging, DeleteObjectTagging.
     pub(super) async fn tagging(
         &mut self,
@@ -62,9 +86,7 @@ impl Call<'_> {
             out.remove(name);
         }
         let mut response = if action == TagAction::Get {
-            let text = answer.bytes(MAX_DOCUMENT_LEN).await?;
-            let text = String::from_utf8(text.to_vec());
-            document(text.map_err(|_| Failure::upstream("the store's answer is not the XML that S3 answers"))?)
+            document(Tagging::parse(&answer.bytes(MAX_DOCUMENT_LEN).await?)?.to_xml())
         } else {
             discard_answer(answer).await;
             let mut response = Response::new(body::empty());

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::error::Failure;
 use super::policy::Place;
-use super::upstream::{Shape, Source};
+use super::upstream::{Shape, Source, changed};
 use crate::digest::sha256;
 use crate::format::envelope::Envelope;
 use crate::format::layout::Layout;
@@ -104,11 +104,11 @@ fn id(place: &Place, key: &ObjectKey, etag: &str, envelope: &Envelope, total: u6
     ])
 }
 
-/// Reads and opens the tail of any object: one request, a second for a long one.
+/// Reads and opens the tail of any object: one request, a second for a long one. `source` is pinned to its ETag.
 pub(super) async fn read(source: &Source, envelope: &Envelope, total: u64) -> Result<Tail, Failure> {
     let too_short = || Failure::integrity("the object is shorter than any tail");
     let first = FIRST_LEN.min(total);
-    let answer = source.request(Method::GET, Some(&format!("bytes=-{first}")), None).await?;
+    let answer = source.request(Method::GET, Some(&format!("bytes=-{first}")), None).await.map_err(changed)?;
     let shape = Shape::of(&answer)?;
     let wanted = total.checked_sub(first).ok_or_else(too_short)?;
     if (shape.start, shape.end, shape.total) != (wanted, total, total) {

@@ -13,6 +13,7 @@ use super::policy::Place;
 use crate::format::open::Want;
 use crate::net::body::{self, Body, BodyError};
 use crate::object::{CiphertextRange, ObjectKey};
+use crate::s3::error::ErrorCode;
 use crate::sigv4::uri::Query;
 use crate::store::{Answer, StoreError, StoreRequest};
 
@@ -84,12 +85,22 @@ impl Source {
     pub(super) async fn range(&self, range: CiphertextRange, total: u64) -> Result<Body, Failure> {
         let last = range.end().saturating_sub(1);
         let text = format!("bytes={}-{last}", range.start());
-        let answer = self.request(Method::GET, Some(&text), None).await?;
+        let answer = self.request(Method::GET, Some(&text), None).await.map_err(changed)?;
         let shape = Shape::of(&answer)?;
         if shape.total != total || shape.start != range.start() || shape.end != range.end() {
             return Err(Failure::integrity("the store answers another range than was asked for"));
         }
         Ok(answer.body)
+    }
+}
+
+/// A refusal of a read that asks for the version it began with: that another one is there, or none, is no verdict on the
+/// client's conditions.
+pub(super) fn changed(error: StoreError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code() {
+        ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey => ErrorCode::OperationAborted.into(),
+        _ => failure,
     }
 }
 

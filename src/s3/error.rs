@@ -89,6 +89,8 @@ codes! {
     InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
     /// The location constraint is unknown.
     InvalidLocationConstraint = 400, "The specified location constraint is not valid.";
+    /// The object is archived: it must be restored before it is read.
+    InvalidObjectState = 403, "The operation is not valid for the object's storage class.";
     /// A part is missing, or its ETag is another one.
     InvalidPart = 400, "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not match the part's entity tag.";
     /// Parts out of order.

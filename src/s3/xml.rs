@@ -1210,6 +1210,47 @@ impl CopyResult {
     }
 }
 
+/// An object's tags, in their order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tagging(pub Vec<(String, String)>);
+
+impl Tagging {
+    /// The document.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        let mut xml = XmlWriter::new();
+        xml.root("Tagging");
+        xml.open("TagSet");
+        for (key, value) in &self.0 {
+            xml.open("Tag");
+            xml.text("Key", key);
+            xml.text("Value", value);
+            xml.close("Tag");
+        }
+        xml.close("TagSet");
+        xml.close("Tagging");
+        xml.finish()
+    }
+
+    /// Reads a store's answer.
+    pub fn parse(body: &[u8]) -> Result<Self, XmlError> {
+        let root = rooted(body, "Tagging")?;
+        let sets = root.all("TagSet");
+        let tags = sets.flat_map(|set| set.all("Tag")).map(|tag| Ok((tag.need("Key")?, tag.need("Value")?)));
+        Ok(Self(tags.collect::<Result<_, XmlError>>()?))
+    }
+
+    /// As the value of `x-amz-tagging`.
+    #[must_use]
+    pub fn to_header(&self) -> String {
+        let pair = |(key, value): &(String, String)| {
+            let [key, value] = [key, value].map(|text| uri::encode(text.as_bytes(), Slash::Encode));
+            format!("{key}={value}")
+        };
+        self.0.iter().map(pair).collect::<Vec<_>>().join("&")
+    }
+}
+
 /// One deleted object of DeleteObjects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DeletedObject {

@@ -12,13 +12,14 @@ use super::super::Call;
 use super::super::error::Failure;
 use super::super::etag;
 use super::super::generate::generate;
-use super::super::headers::{forwarded, passed_back, upstream_etag};
+use super::super::headers::{forwarded, forwarded_to_reads, passed_back, upstream_etag};
 use super::super::policy::Place;
 use super::super::pump::zeros;
+use super::super::read::MAX_STARTS;
 use super::super::tails;
 use super::super::upstream::{Source, content_length, discard_answer};
 use super::super::write::write_condition;
-use super::parts::{is_staged, part_plaintext_len, stored_part_len};
+use super::parts::{PartPages, is_staged, part_plaintext_len, stored_part_len};
 use super::{MAX_ANSWER_LEN, StagedPart, State, UploadNames, is_missing};
 use crate::crypto::wrap::DataKey;
 use crate::digest::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc, composite};
@@ -58,6 +59,14 @@ struct Proved {
 struct Whole {
     size: Option<u64>,
     checksum: Option<ObjectChecksum>,
+    over: Option<ChecksumType>,
+}
+
+/// What a Complete asks for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    listed: &'a [CompletedPart],
+    whole: &'a Whole,
 }
 
 type WholeChecksum = Option<(ChecksumAlgorithm, ChecksumType, ChecksumValue, u16)>;
@@ -66,19 +75,26 @@ fn invalid_part(number: PartNumber) -> Failure {
     S3Error::from(ErrorCode::InvalidPart).with("PartNumber", number.get().to_string()).into()
 }
 
+fn wrong_type() -> Failure {
+    S3Error::new(ErrorCode::InvalidRequest, "The checksum type is not that of the upload's creation.").into()
+}
+
 /// Proves the ETags under the upload's key. An ETag that is none of ours comes from ListParts: `None` in its place.
 fn prove(dek: &DataKey, parts: &[CompletedPart]) -> Result<Vec<Option<Proved>>, Failure> {
     let prove_one = |part: &CompletedPart| {
-        let Some(tag) = PartTag::split(&part.etag) else { return Ok(None) };
         let given = part.checksum.as_ref();
+        let Some(tag) = PartTag::split(&part.etag) else {
+            // nothing attests what the request says of it
+            return if given.is_some() { Err(invalid_part(part.number)) } else { Ok(None) };
+        };
         let attempt =
             tag.verify(dek, part.number, given.map(ChecksumValue::as_bytes)).map_err(|_| invalid_part(part.number))?;
         let checksum = attempt.checksum.and_then(|c| ChecksumValue::new(c.algorithm, c.value));
-        // a checksum of the request's that differs from what was verified is of other bytes
-        if let (Some(given), Some(verified)) = (given, &checksum)
-            && given.algorithm() == verified.algorithm()
-            && !verified.matches(given)
-        {
+        // a checksum of the request's that differs from what was verified is of other bytes; one of another algorithm, or of
+        // a part without one, was never verified
+        if given.is_some_and(|given| {
+            checksum.as_ref().is_none_or(|found| found.algorithm() != given.algorithm() || !found.matches(given))
+        }) {
             return Err(invalid_part(part.number));
         }
         let upstream_etag = attempt.upstream_etag.to_owned();
@@ -113,7 +129,20 @@ impl Whole {
     fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let received = fields(headers);
         let headers = Headers::new(&received);
-        Ok(Self { size: multipart_object_size(headers)?, checksum: ObjectChecksum::of(headers)? })
+        let over = headers.one("x-amz-checksum-type").ok().flatten().map(|text| {
+            let types = [ChecksumType::Composite, ChecksumType::FullObject];
+            types.into_iter().find(|over| text == over.name().as_bytes())
+        });
+        let over = over.map(|over| over.ok_or_else(wrong_type)).transpose()?;
+        Ok(Self { size: multipart_object_size(headers)?, checksum: ObjectChecksum::of(headers)?, over })
+    }
+
+    /// Compares what is declared now with what was at Create. Where nothing was, a checksum would be of the whole.
+    fn check_type(&self, declared: Option<ChecksumType>) -> Result<(), Failure> {
+        match self.over {
+            Some(over) if over != declared.unwrap_or(ChecksumType::FullObject) => Err(wrong_type()),
+            _ => Ok(()),
+        }
     }
 
     fn check(&self, parts: &[Proved], computed: &WholeChecksum) -> Result<(), Failure> {
@@ -145,20 +174,31 @@ impl Call<'_> {
         let listed = parse_complete_multipart_upload(&document)?;
         let whole = Whole::of(&self.accepted.headers)?;
         let condition = write_condition(&self.accepted.headers, &place)?;
-        let state = match self.state(&place, &names, upload).await {
-            Ok(state) => state,
-            Err(failure) if failure.code() == ErrorCode::NoSuchUpload => {
-                return self.completed_before(&place, upload, &listed, failure).await;
-            }
+        let asked = Asked { listed: &listed, whole: &whole };
+        let gone = match self.state(&place, &names, upload).await {
+            Ok(state) => match self.complete(&place, &names, upload, &state, asked, condition).await {
+                // another Complete was faster, or an earlier one did not come to its last step
+                Err(failure) if failure.code() == ErrorCode::NoSuchUpload => failure,
+                Err(failure) if failure.code() == ErrorCode::InvalidPart => {
+                    match self.upload_exists(&place, upload).await {
+                        Err(gone) if gone.code() == ErrorCode::NoSuchUpload => gone,
+                        _ => return Err(failure),
+                    }
+                }
+                result => return result,
+            },
+            Err(failure) if failure.code() == ErrorCode::NoSuchUpload => failure,
             Err(failure) => return Err(failure),
         };
-        match self.complete(&place, &names, upload, (&state, &listed, &whole), condition).await {
-            // another Complete was faster
-            Err(failure) if failure.code() == ErrorCode::NoSuchUpload => {
-                self.completed_before(&place, upload, &listed, failure).await
+        for _ in 0..MAX_STARTS {
+            match self.completed_before(&place, &names, upload, asked).await {
+                Err(failure) if failure.code() == ErrorCode::OperationAborted => {}
+                Ok(None) => return Err(gone),
+                Ok(Some(response)) => return Ok(response),
+                Err(failure) => return Err(failure),
             }
-            result => result,
         }
+        Err(ErrorCode::OperationAborted.into())
     }
 
     async fn complete(
@@ -166,10 +206,12 @@ impl Call<'_> {
         place: &Place,
         names: &UploadNames,
         upload: &UploadRef,
-        (state, listed, whole): (&State, &[CompletedPart], &Whole),
+        state: &State,
+        Asked { listed, whole }: Asked<'_>,
         condition: HeaderMap,
     ) -> Result<Response<Body>, Failure> {
         let dek = state.envelope.dek();
+        whole.check_type(state.declared().map(|(_, over)| over))?;
         let proved = prove(dek, listed)?;
         let staged = self.staged(place, names).await?;
         let parts = self.with_lengths(place, upload, listed, proved, &staged).await?;
@@ -198,6 +240,8 @@ impl Call<'_> {
         let segments = segments.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
         let record = self.core.recovery_record(place, state.envelope.kek_id(), dek).await?;
         let tail = seal_tail(dek, &trailer, record.as_ref(), segments)?;
+        let total = segments.checked_add(tail.padding).and_then(|len| len.checked_add(tail.bytes.len() as u64));
+        let total = total.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
 
         let is_staged_last = is_staged(place, last.number, last.p);
         let (number, front) = if is_staged_last {
@@ -216,7 +260,7 @@ impl Call<'_> {
         to_complete.push(CompletedPart { number, etag, checksum: None });
         let (answered_etag, out) = self.complete_on_store(place, upload, &to_complete, condition).await?;
 
-        let etag = self.check_completed(place, upload, state, &trailer, answered_etag).await?;
+        let etag = self.check_completed(place, upload, state, (&trailer, total), answered_etag).await?;
         self.clear(place, names, state.version_id.clone()).await?;
         Ok(self.completed(upload, &etag, checksum.as_ref(), out))
     }
@@ -262,17 +306,14 @@ impl Call<'_> {
         place: &Place,
         upload: &UploadRef,
     ) -> Result<std::collections::HashMap<u32, (String, u64)>, Failure> {
-        let (mut found, mut from) = (std::collections::HashMap::new(), 0);
-        loop {
-            let page = self.parts_page(place, upload, from, 1000).await?;
+        let (mut found, mut pages) = (std::collections::HashMap::new(), PartPages::behind(0));
+        while !pages.ended {
+            let page = self.parts_page(place, upload, &mut pages).await?;
             for part in &page.parts {
                 found.insert(part.number.get(), (unquoted(&part.etag).to_owned(), part.size));
             }
-            match page.next_part_number_marker {
-                Some(next) if page.is_truncated && next > from => from = next,
-                _ => return Ok(found),
-            }
         }
+        Ok(found)
     }
 
     /// Opens a staged part for its way up; its head must be that of the attempt that is listed.
@@ -280,7 +321,7 @@ impl Call<'_> {
         let key = part.object_key()?;
         let at = (place.state_bucket(), Some(key.as_bytes()));
         let answer = self
-            .about_upload(place, Method::GET, at, Query::default(), HeaderMap::new(), Payload::Empty)
+            .about_upload(place, Method::GET, at, Query::default(), self.own_headers(place), Payload::Empty)
             .await
             .map_err(|failure| {
                 // another Complete has cleared it
@@ -350,6 +391,7 @@ impl Call<'_> {
             bucket: Some(&place.upstream_name),
             key: Some(upload.object.key.as_bytes()),
             query,
+            headers: forwarded_to_reads(&self.accepted.headers),
             body: Payload::Stream { body, len },
             ..self.exchange.request(&place.caller)
         };
@@ -384,17 +426,18 @@ impl Call<'_> {
     }
 
     /// What the store holds now must be what was completed: the header that was sent at Create, and the tail just written.
-    /// Another object with a header of ours is a later write, which is nobody's fault.
+    /// Another object with a header of ours is a later write, which is nobody's fault, and so is none at all. What the store
+    /// has put where it cannot be read at once is believed by its header and its length.
     async fn check_completed(
         &self,
         place: &Place,
         upload: &UploadRef,
         state: &State,
-        trailer: &Trailer,
+        (trailer, total): (&Trailer, u64),
         answered: Option<String>,
     ) -> Result<String, Failure> {
         let key = upload.object.key.clone();
-        let source = Source::new(place.clone(), key, None, &HeaderMap::new(), self.exchange);
+        let source = Source::new(place.clone(), key, None, &self.accepted.headers, self.exchange);
         let opening = match self.core.head_object(source, None).await {
             Ok(opening) => opening,
             // deleted in the meantime
@@ -405,43 +448,61 @@ impl Call<'_> {
         if state.envelope.metadata().create_tag() != Some(*opening.envelope.tag()) {
             return Ok(answered.unwrap_or(etag));
         }
-        let tail = tails::read(&opening.source, &opening.envelope, opening.shape.total).await?;
-        if tail.opened.trailer() != trailer {
-            return Err(Failure::integrity("the completed object is not what was completed"));
+        let wrong = || Failure::integrity("the completed object is not what was completed");
+        if opening.shape.total != total {
+            return Err(wrong());
         }
-        Ok(etag)
+        match tails::read(&opening.source, &opening.envelope, total).await {
+            Ok(tail) if tail.opened.trailer() == trailer => Ok(etag),
+            Ok(_) => Err(wrong()),
+            Err(failure) => match failure.code() {
+                // written over since the HEAD, or archived
+                ErrorCode::OperationAborted | ErrorCode::InvalidObjectState => Ok(etag),
+                _ => Err(failure),
+            },
+        }
     }
 
-    /// The upload is gone. If the object is what this Complete asks for, it was done before.
+    /// The upload is gone. If the object is what this Complete asks for, it was done before; `None`: it was not. What hinders
+    /// the comparison is no answer to that, and is told as it is.
     async fn completed_before(
         &self,
         place: &Place,
+        names: &UploadNames,
         upload: &UploadRef,
-        listed: &[CompletedPart],
-        gone: Failure,
-    ) -> Result<Response<Body>, Failure> {
+        Asked { listed, whole }: Asked<'_>,
+    ) -> Result<Option<Response<Body>>, Failure> {
         let key = upload.object.key.clone();
-        let source = Source::new(place.clone(), key, None, &HeaderMap::new(), self.exchange);
-        let Ok(opening) = self.core.head_object(source, None).await else { return Err(gone) };
-        let Ok((_, Some(tail))) = opening.layout(self.core).await else { return Err(gone) };
-        let Ok(proved) = prove(opening.envelope.dek(), listed) else { return Err(gone) };
+        let source = Source::new(place.clone(), key, None, &self.accepted.headers, self.exchange);
+        let opening = match self.core.head_object(source, None).await {
+            Ok(opening) => opening,
+            Err(failure) if matches!(failure.code(), ErrorCode::NoSuchKey | ErrorCode::ObjectNotSealed) => {
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let (_, Some(tail)) = opening.layout(self.core).await? else { return Ok(None) };
+        let Ok(proved) = prove(opening.envelope.dek(), listed) else { return Ok(None) };
+        let Some(proved) = proved.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
         let entries = tail.opened.trailer().entries();
         let is_same = entries.len() == proved.len()
             && entries.iter().zip(&proved).all(|(entry, part)| {
-                part.as_ref().is_some_and(|part| {
-                    entry.part_no == part.number.get() && entry.p == part.p && entry.salt == part.salt
-                })
+                entry.part_no == part.number.get() && entry.p == part.p && entry.salt == part.salt
             });
         if !is_same {
-            return Err(gone);
+            return Ok(None);
         }
         let checksum = tail.opened.trailer().digests().checksum.as_ref().and_then(|(checksum, count)| {
             let value = ChecksumValue::new(checksum.algorithm(), checksum.value())?;
             Some((checksum.algorithm(), checksum.over(), value, *count))
         });
+        whole.check_type(checksum.as_ref().map(|(_, over, ..)| *over).or(whole.over))?;
+        whole.check(&proved, &checksum)?;
+        // the Complete that did it may have been cut off before its last step
+        self.clear(place, names, None).await?;
         let etag = opening.source.etag.clone().unwrap_or_default();
         let out = passed_back(&opening.headers);
-        Ok(self.completed(upload, &etag, checksum.as_ref(), out))
+        Ok(Some(self.completed(upload, &etag, checksum.as_ref(), out)))
     }
 
     fn completed(

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use super::Call;
 use super::envelope::SealedHeader;
 use super::error::Failure;
-use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back};
+use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, upstream_etag};
 use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
 use super::records::{UploadNames, UploadNote};
 use super::upstream::discard_answer;
@@ -37,6 +37,10 @@ use crate::sigv4::uri::Query;
 use crate::store::{Answer, Payload, StoreRequest};
 
 const MAX_ANSWER_LEN: usize = 16 << 20;
+/// What is asked for on a page of parts.
+const MAX_PAGE: u32 = 1000;
+/// The longest such page: an entry of a part, with checksums and owners, has less than 2 KiB.
+const MAX_PAGE_LEN: usize = 2 << 20;
 /// How long a state record is remembered. It is the wrapped key only: every use unwraps it anew.
 const REMEMBERED: Duration = Duration::from_mins(5);
 const MAX_REMEMBERED: usize = 1024;
@@ -126,6 +130,11 @@ impl Call<'_> {
         Ok(self.exchange.send(&place.upstream, request).await?)
     }
 
+    /// What every request about the gateway's own keys carries: in the client's bucket, what the client says of who pays.
+    fn own_headers(&self, place: &Place) -> HeaderMap {
+        if place.rule.state_bucket.is_some() { HeaderMap::new() } else { forwarded_to_reads(&self.accepted.headers) }
+    }
+
     /// The query that names an upload.
     fn upload_query(upload: &UploadRef) -> Query {
         let mut query = Query::default();
@@ -176,8 +185,8 @@ impl Call<'_> {
         if let Err(failure) = self.write_state(&place, &upload, &mut state, &dek).await {
             // an upload without its state could never be completed
             let at = (place.upstream_name.as_str(), Some(object.key.as_bytes()));
-            let query = Self::upload_query(&upload);
-            let _ = self.about_upload(&place, Method::DELETE, at, query, HeaderMap::new(), Payload::Empty).await;
+            let (query, headers) = (Self::upload_query(&upload), forwarded_to_reads(&self.accepted.headers));
+            let _ = self.about_upload(&place, Method::DELETE, at, query, headers, Payload::Empty).await;
             return Err(failure);
         }
         if let Some((algorithm, over)) = declared {
@@ -205,7 +214,7 @@ impl Call<'_> {
     ) -> Result<(), Failure> {
         let context = Context::upload(&place.address(&upload.object.key), &upload.upload_id);
         let sealed = self.core.seal_header(place, &context, HeaderBody::UploadState, state, dek).await?;
-        let mut headers = HeaderMap::new();
+        let mut headers = self.own_headers(place);
         headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
         // an id that the store hands out twice must not put another key under parts that are there
         headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
@@ -257,8 +266,8 @@ impl Call<'_> {
     async fn read_state(&self, place: &Place, names: &UploadNames) -> Result<StateRecord, Failure> {
         let key = names.state();
         let at = (place.state_bucket(), Some(key.as_bytes()));
-        let answer =
-            self.about_upload(place, Method::GET, at, Query::default(), HeaderMap::new(), Payload::Empty).await?;
+        let headers = self.own_headers(place);
+        let answer = self.about_upload(place, Method::GET, at, Query::default(), headers, Payload::Empty).await?;
         let version_id = version_id(&answer.headers);
         Ok(StateRecord { bytes: answer.bytes(MAX_HEADER_LEN).await?, version_id })
     }
@@ -268,7 +277,8 @@ impl Call<'_> {
         let mut query = Self::upload_query(upload);
         query.push("max-parts", "1");
         let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
-        let answer = self.about_upload(place, Method::GET, at, query, HeaderMap::new(), Payload::Empty).await?;
+        let headers = forwarded_to_reads(&self.accepted.headers);
+        let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
         discard_answer(answer).await;
         Ok(())
     }
@@ -304,14 +314,34 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// What lies at one of the gateway's own keys.
+    async fn own_object(&self, place: &Place, key: &str) -> Result<Option<OwnObject>, Failure> {
+        let at = (place.state_bucket(), Some(key.as_bytes()));
+        let headers = self.own_headers(place);
+        match self.about_upload(place, Method::HEAD, at, Query::default(), headers, Payload::Empty).await {
+            Ok(answer) => {
+                Ok(Some(OwnObject { etag: upstream_etag(&answer.headers), version_id: version_id(&answer.headers) }))
+            }
+            Err(failure) if is_missing(&failure) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Removes one of the gateway's own keys, by version id where it has one: no marker is left.
     async fn remove(&self, place: &Place, key: &str) -> Result<(), Failure> {
-        let at = (place.state_bucket(), Some(key.as_bytes()));
-        let head = self.about_upload(place, Method::HEAD, at, Query::default(), HeaderMap::new(), Payload::Empty).await;
-        match head {
-            Ok(answer) => self.remove_version(place, key, version_id(&answer.headers).as_deref()).await,
-            Err(failure) if is_missing(&failure) => Ok(()),
-            Err(failure) => Err(failure),
+        match self.own_object(place, key).await? {
+            Some(object) => self.remove_version(place, key, object.version_id.as_deref()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes one of the gateway's own keys if what lies there has that ETag: another attempt's is not ours to remove.
+    async fn remove_if(&self, place: &Place, key: &str, etag: &str) -> Result<(), Failure> {
+        match self.own_object(place, key).await? {
+            Some(object) if object.etag.as_deref() == Some(etag) => {
+                self.remove_version(place, key, object.version_id.as_deref()).await
+            }
+            _ => Ok(()),
         }
     }
 
@@ -321,7 +351,8 @@ impl Call<'_> {
             query.push("versionId", version_id);
         }
         let at = (place.state_bucket(), Some(key.as_bytes()));
-        match self.about_upload(place, Method::DELETE, at, query, HeaderMap::new(), Payload::Empty).await {
+        let headers = self.own_headers(place);
+        match self.about_upload(place, Method::DELETE, at, query, headers, Payload::Empty).await {
             Ok(answer) => {
                 discard_answer(answer).await;
                 Ok(())
@@ -331,10 +362,10 @@ impl Call<'_> {
         }
     }
 
-    /// The staged parts of an upload.
+    /// The staged parts of an upload, in order of their numbers.
     async fn staged(&self, place: &Place, names: &UploadNames) -> Result<Vec<StagedPart>, Failure> {
         let prefix = names.staged_prefix();
-        let mut staged = Vec::new();
+        let mut staged: Vec<StagedPart> = Vec::new();
         let mut token: Option<String> = None;
         // at most 10 000 parts, 1000 on a page
         for _ in 0..12 {
@@ -342,16 +373,24 @@ impl Call<'_> {
             query.push("list-type", "2");
             query.push("prefix", prefix.as_str());
             query.push("encoding-type", "url");
+            query.push("max-keys", MAX_PAGE.to_string());
             if let Some(token) = &token {
                 query.push("continuation-token", token.as_str());
             }
             let at = (place.state_bucket(), None);
-            let answer = self.about_upload(place, Method::GET, at, query, HeaderMap::new(), Payload::Empty).await?;
-            let page = ListBucketResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, true)?;
+            let headers = self.own_headers(place);
+            let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
+            let page = ListBucketResult::parse(&answer.bytes(MAX_PAGE_LEN).await?, true)?;
+            if page.contents.len() > MAX_PAGE as usize {
+                return Err(Failure::upstream("a page of the store's list that is longer than was asked for"));
+            }
             for object in page.contents {
                 let number = object.key.strip_prefix(&prefix).filter(|text| text.len() == 5);
                 let number = number.and_then(|text| text.parse::<u32>().ok()).and_then(|n| PartNumber::new(n).ok());
                 let number = number.ok_or_else(|| Failure::integrity("a staged part with another name"))?;
+                if staged.last().is_some_and(|last| last.number >= number) {
+                    return Err(Failure::upstream("the store's list of staged parts is not in order"));
+                }
                 staged.push(StagedPart {
                     number,
                     key: object.key,
@@ -407,6 +446,12 @@ impl Call<'_> {
         result.max_uploads = listing.max;
         Ok(document(result.to_xml()))
     }
+}
+
+/// What lies at one of the gateway's own keys.
+struct OwnObject {
+    etag: Option<String>,
+    version_id: Option<String>,
 }
 
 /// A part that waits for Complete under the reserved prefix.

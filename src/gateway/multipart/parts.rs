@@ -1,5 +1,7 @@
 //! UploadPart, UploadPartCopy, ListParts.
 
+use std::collections::HashSet;
+
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::super::Call;
@@ -7,9 +9,10 @@ use super::super::error::Failure;
 use super::super::headers::{forwarded_to_reads, quoted, upstream_etag};
 use super::super::policy::Place;
 use super::super::pump::{self, Plaintext, VerifiedSlot};
+use super::super::read::{MAX_STARTS, Once};
 use super::super::upstream::discard_answer;
 use super::super::write::answered_checksum;
-use super::{MAX_ANSWER_LEN, State, UploadNames};
+use super::{MAX_PAGE, MAX_PAGE_LEN, State, UploadNames};
 use crate::crypto::wrap::DataKey;
 use crate::digest::{ChecksumAlgorithm, ChecksumHasher};
 use crate::format::geometry::{MAX_UPLOAD_PART_LEN, segment_len};
@@ -17,7 +20,7 @@ use crate::format::parts::{HEAD_LEN, PartAttempt, PartChecksum, PartSealer};
 use crate::format::suite::{CHUNK_LEN, FreshSalt, SEALED_CHUNK_LEN};
 use crate::ingress::answer::document;
 use crate::net::body::{self, Body};
-use crate::object::PartNumber;
+use crate::object::{PartNumber, PlaintextRange};
 use crate::s3::checksum::VerifiedBody;
 use crate::s3::error::ErrorCode;
 use crate::s3::operation::{CopySource, UploadRef};
@@ -28,6 +31,9 @@ use crate::store::{Payload, StoreRequest};
 
 /// The shortest upstream part that is a client's: shorter ones are the gateway's trailers.
 const SHORTEST_PART: u64 = HEAD_LEN as u64 + 4_195_344;
+
+/// How many pages of parts are read at most: ten are enough for a store that fills them.
+const MAX_PAGES: u32 = 100;
 
 /// What an upstream part of plaintext length `p` has: its head and its segment.
 pub(super) fn stored_part_len(p: u64) -> Option<u64> {
@@ -114,13 +120,17 @@ impl Call<'_> {
         let sealer = PartSealer::new(dek, number, len, salt)?;
         let verified = VerifiedSlot::default();
         let body = pump::seal_part(sealer, plaintext, stored_len, self.exchange, verified.clone());
-        let mut headers = HeaderMap::new();
+        let mut headers;
         let mut query = Query::default();
         let staged_key = names.staged(number);
+        // a shorter attempt of the same number that waits will be replaced by this one
+        let mut replaced = None;
         let (bucket, key) = if staged {
+            headers = self.own_headers(place);
             headers.insert(header::CONTENT_TYPE, super::CIPHERTEXT_TYPE);
             (place.state_bucket(), staged_key.as_bytes())
         } else {
+            replaced = self.own_object(place, &staged_key).await?.and_then(|object| object.etag);
             headers = forwarded_to_reads(&self.accepted.headers);
             query.push("partNumber", number.get().to_string());
             query.push("uploadId", upload.upload_id.as_str());
@@ -142,12 +152,13 @@ impl Call<'_> {
         if staged {
             // an upload that was aborted meanwhile has cleared its parts: this one must not stay behind
             if let Err(failure) = self.upload_exists(place, upload).await {
-                self.remove(place, &staged_key).await?;
+                if failure.code() == ErrorCode::NoSuchUpload {
+                    self.remove_if(place, &staged_key, &etag).await?;
+                }
                 return Err(failure);
             }
-        } else {
-            // a shorter attempt of the same number that waits is replaced by this one
-            self.remove(place, &staged_key).await?;
+        } else if let Some(replaced) = replaced {
+            self.remove_if(place, &staged_key, &replaced).await?;
         }
         let etag = {
             let checksum = part_checksum(&verified, state.declared().map(|(algorithm, _)| algorithm));
@@ -167,19 +178,40 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Failure> {
         let (place, names) = self.upload_place(upload)?;
         let state = self.state(&place, &names, upload).await?;
+        // a source that changes while it is read is begun again
+        for _ in 0..MAX_STARTS {
+            match self
+                .copy_part((&place, &names, upload), &state, number, (from, range))
+                .await
+                .map_err(Once::after_first)
+            {
+                Err(Once::Changed) => {}
+                Err(Once::Failed(failure)) => return Err(failure),
+                Ok(result) => return Ok(document(result.to_xml(CopyKind::Part))),
+            }
+        }
+        Err(ErrorCode::OperationAborted.into())
+    }
+
+    async fn copy_part(
+        &self,
+        (place, names, upload): (&Place, &UploadNames, &UploadRef),
+        state: &State,
+        number: PartNumber,
+        (from, range): (&CopySource, Option<RangeSpec>),
+    ) -> Result<CopyResult, Failure> {
         let (_, _, opening) = self.copy_source(&upload.object, from).await?;
         let (layout, _) = opening.layout(self.core).await?;
         let total = layout.plaintext_len();
         let plain = match range {
             Some(range) => range.resolve_copy_source(total)?,
-            None => crate::object::PlaintextRange::new(0, total).ok_or_else(|| Failure::ours("a negative length"))?,
+            None => PlaintextRange::new(0, total).ok_or_else(|| Failure::ours("a negative length"))?,
         };
         let hasher = state.declared().map(|(algorithm, _)| Box::new(ChecksumHasher::new(algorithm)));
         let plaintext = Self::opened_source(opening, layout, plain, hasher)?;
-        let taken = self.take_part((&place, &names, upload), &state, number, plaintext, plain.len()).await?;
+        let taken = self.take_part((place, names, upload), state, number, plaintext, plain.len()).await?;
         let checksums = taken.verified.extra.into_iter().collect();
-        let result = CopyResult { etag: quoted(&taken.etag), last_modified: self.core.now(), checksums };
-        Ok(document(result.to_xml(CopyKind::Part)))
+        Ok(CopyResult { etag: quoted(&taken.etag), last_modified: self.core.now(), checksums })
     }
 
     /// ListParts: upstream parts and staged ones, with the sizes of their plaintext; the gateway's trailers left out.
@@ -207,24 +239,26 @@ impl Call<'_> {
             })
             .collect();
         let max = usize::try_from(max_parts).unwrap_or(usize::MAX);
-        let mut from = marker;
+        let replaced: HashSet<PartNumber> = staged.iter().map(|part| part.number).collect();
+        let mut pages = PartPages::behind(marker);
         let mut result = loop {
-            let mut page = self.parts_page(&place, upload, from, 1000).await?;
-            let next = page.next_part_number_marker.filter(|next| *next > from && page.is_truncated);
+            let mut page = self.parts_page(&place, upload, &mut pages).await?;
             for part in std::mem::take(&mut page.parts) {
-                let is_replaced = staged.iter().any(|other| other.number == part.number);
-                if part.size < SHORTEST_PART || is_replaced {
+                if part.size < SHORTEST_PART || replaced.contains(&part.number) {
                     continue;
                 }
                 let size = part_plaintext_len(part.size).unwrap_or(part.size);
                 parts.push(ListedPart { size, checksums: Vec::new(), ..part });
             }
-            match next {
-                Some(next) if parts.len() <= max => from = next,
-                _ => {
-                    page.is_truncated = next.is_some();
-                    break page;
+            // staged parts behind the page do not count: between them there may be others
+            let seen = pages.seen();
+            let known = parts.iter().filter(|part| seen.is_none_or(|seen| part.number.get() <= seen)).count();
+            if seen.is_none() || known > max {
+                if let Some(seen) = seen {
+                    parts.retain(|part| part.number.get() <= seen);
                 }
+                page.is_truncated = seen.is_some();
+                break page;
             }
         };
         parts.sort_by_key(|part| part.number);
@@ -242,23 +276,24 @@ impl Call<'_> {
         Ok(document(result.to_xml()))
     }
 
-    /// A page of the store's own list.
+    /// The next page of the store's own list.
     pub(super) async fn parts_page(
         &self,
         place: &Place,
         upload: &UploadRef,
-        marker: u32,
-        max: u32,
+        pages: &mut PartPages,
     ) -> Result<ListPartsResult, Failure> {
         let mut query = Self::upload_query(upload);
-        query.push("max-parts", max.to_string());
-        if marker > 0 {
-            query.push("part-number-marker", marker.to_string());
+        query.push("max-parts", MAX_PAGE.to_string());
+        if pages.marker > 0 {
+            query.push("part-number-marker", pages.marker.to_string());
         }
         let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
         let headers = forwarded_to_reads(&self.accepted.headers);
         let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
-        Ok(ListPartsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?)
+        let page = ListPartsResult::parse(&answer.bytes(MAX_PAGE_LEN).await?)?;
+        pages.take(&page)?;
+        Ok(page)
     }
 
     /// The number behind all of a client's upstream parts, from `last` on: where a trailer can go.
@@ -268,17 +303,58 @@ impl Call<'_> {
         upload: &UploadRef,
         last: PartNumber,
     ) -> Result<PartNumber, Failure> {
-        let (mut highest, mut from) = (last.get(), last.get());
-        loop {
-            let page = self.parts_page(place, upload, from, 1000).await?;
-            let own = |part: &&ListedPart| part.size >= SHORTEST_PART;
-            highest = page.parts.iter().filter(own).map(|part| part.number.get()).max().unwrap_or(highest).max(highest);
-            match page.next_part_number_marker {
-                Some(next) if page.is_truncated && next > from => from = next,
-                _ => break,
-            }
+        let (mut highest, mut pages) = (last.get(), PartPages::behind(last.get()));
+        while !pages.ended {
+            let page = self.parts_page(place, upload, &mut pages).await?;
+            let own = page.parts.iter().filter(|part| part.size >= SHORTEST_PART);
+            highest = own.map(|part| part.number.get()).max().unwrap_or(highest).max(highest);
         }
         PartNumber::new(highest + 1).map_err(|_| Failure::from(ErrorCode::InvalidPart))
+    }
+}
+
+/// How far the store's list of parts was read. Whatever the store answers, it ends.
+pub(super) struct PartPages {
+    marker: u32,
+    count: u32,
+    pub(super) ended: bool,
+}
+
+impl PartPages {
+    /// From behind part `marker` on.
+    pub(super) const fn behind(marker: u32) -> Self {
+        Self { marker, count: 0, ended: false }
+    }
+
+    /// The number up to which all parts were seen; `None`: all were.
+    const fn seen(&self) -> Option<u32> {
+        if self.ended { None } else { Some(self.marker) }
+    }
+
+    /// Numbers ascend from page to page, and no page has more than was asked for.
+    fn take(&mut self, page: &ListPartsResult) -> Result<(), Failure> {
+        let wrong = || Failure::upstream("the store's list of parts does not go on as lists do");
+        self.count += 1;
+        if page.parts.len() > MAX_PAGE as usize || self.count > MAX_PAGES {
+            return Err(wrong());
+        }
+        let mut last = self.marker;
+        for part in &page.parts {
+            if part.number.get() <= last {
+                return Err(wrong());
+            }
+            last = part.number.get();
+        }
+        if !page.is_truncated {
+            self.ended = true;
+            return Ok(());
+        }
+        let next = page.next_part_number_marker.ok_or_else(wrong)?;
+        if next <= self.marker || next < last || next > PartNumber::MAX {
+            return Err(wrong());
+        }
+        self.marker = next;
+        Ok(())
     }
 }
 

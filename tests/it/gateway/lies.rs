@@ -15,19 +15,19 @@ use super::rig::{Client, Outcome, Plan, Rig, Server, elements, gateway, noise};
 const MIB: usize = 1 << 20;
 
 /// A rig whose gateway reaches the provider through a liar.
-struct Lied {
-    rig: Rig,
-    liar: Arc<Liar>,
+pub struct Lied {
+    pub rig: Rig,
+    pub liar: Arc<Liar>,
     _listening: Server,
     gateway: Server,
 }
 
 impl Lied {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(Plan::default()).await
     }
 
-    async fn with(plan: Plan) -> Self {
+    pub async fn with(plan: Plan) -> Self {
         let rig = Rig::new().await;
         let liar = Liar::before(rig.provider.address);
         let listening = Server::start(Arc::clone(&liar), ServerSettings::default()).await;
@@ -37,7 +37,7 @@ impl Lied {
         Self { rig, liar, _listening: listening, gateway }
     }
 
-    fn app(&self) -> Client {
+    pub fn app(&self) -> Client {
         Client::new(self.gateway.address, "AKALPHA", "secret of AKALPHA")
     }
 }
