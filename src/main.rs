@@ -33,5 +33,7 @@ fn main() -> ExitCode {
         terminals,
         prompt: &mut TerminalPrompt,
     };
-    ExitCode::from(run(std::env::args_os(), &mut env))
+    let code = run(std::env::args_os(), &mut env);
+    sealgate::telemetry::flush();
+    ExitCode::from(code)
 }

@@ -1,7 +1,7 @@
 //! The numbers that Prometheus reads. Labels have few values each: no name of a client's choice becomes one.
 
 use std::fmt::Write as _;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -27,6 +27,7 @@ pub struct Metrics {
     alerts: Family<Labels, Counter>,
     duration: Family<Labels, Histogram>,
     reloads: Family<Labels, Counter>,
+    log_dropped: Counter,
     /// Requests under way.
     pub in_flight: Gauge,
     /// Connections of clients.
@@ -64,6 +65,8 @@ impl Default for Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, duration.clone());
         let reloads = Family::<Labels, Counter>::default();
         registry.register("keyring_reloads", "Reloads of the keyring, by result", reloads.clone());
+        let log_dropped = Counter::default();
+        registry.register("log_lines_dropped", "Lines of the log that nobody took in time", log_dropped.clone());
         let (in_flight, connections) = (Gauge::default(), Gauge::default());
         registry.register("requests_in_flight", "Requests under way", in_flight.clone());
         registry.register("connections", "Connections of clients", connections.clone());
@@ -82,6 +85,7 @@ impl Default for Metrics {
             alerts,
             duration,
             reloads,
+            log_dropped,
             in_flight,
             connections,
             memory_used,
@@ -132,6 +136,7 @@ impl Metrics {
     /// The text that Prometheus reads.
     #[must_use]
     pub fn encode(&self) -> String {
+        self.log_dropped.inner().store(super::lines_dropped(), Ordering::Relaxed);
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             let _ = writeln!(text, "# EOF");

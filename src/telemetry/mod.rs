@@ -1,11 +1,11 @@
 //! Logs and numbers. What may be said of a request is the fields of [`RequestRecord`], and nothing else: there is no place in
 //! it for an object's name, its content, a header or a secret.
 
+mod lines;
 mod metrics;
 pub mod trace;
 
 use std::borrow::Cow;
-use std::io::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use lines::Lines;
 pub use metrics::Metrics;
 
 use crate::clock::{Clock as _, SystemClock, Timestamp};
@@ -168,21 +169,50 @@ fn json_line(record: &RequestRecord, now: Timestamp) -> Vec<u8> {
     text
 }
 
-/// Writes the access line of a request, with one write. JSON does not go the way of the other lines: there is one for
+/// Writes the access line of a request. JSON does not go the way of the other lines: there is one for
 /// each request, and the general way costs twice as much.
 pub fn access_line(record: &RequestRecord) {
     match ACCESS.get() {
-        Some(LogFormat::Json) => {
-            // a log that cannot be written stops no request
-            let _ = std::io::stderr().lock().write_all(&json_line(record, SystemClock.now()));
-        }
-        Some(LogFormat::Text) => text_line(record),
+        Some((LogFormat::Json, lines)) => lines.push(&json_line(record, SystemClock.now())),
+        Some((LogFormat::Text, _)) => text_line(record),
         None => {}
     }
 }
 
 /// How access lines are written, if they are.
-static ACCESS: OnceLock<LogFormat> = OnceLock::new();
+static ACCESS: OnceLock<(LogFormat, Lines)> = OnceLock::new();
+/// The log's way out.
+static LINES: OnceLock<Lines> = OnceLock::new();
+/// How long the end of the process waits for its last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// How many lines of the log were dropped, because nobody read it.
+#[must_use]
+pub fn lines_dropped() -> u64 {
+    LINES.get().map_or(0, Lines::dropped)
+}
+
+/// Waits a moment until the log's last lines are written.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(LAST_LINES);
+    }
+}
+
+/// The line that says how many were dropped.
+fn json_of_dropped(lines: u64) -> Vec<u8> {
+    let timestamp = format_time(SystemClock.now());
+    format!(
+        "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"lines of the log were dropped\",\
+         \"lines\":{lines},\"target\":\"sealgate::log\"}}\n"
+    )
+    .into_bytes()
+}
+
+fn text_of_dropped(lines: u64) -> Vec<u8> {
+    let timestamp = format_time(SystemClock.now());
+    format!("{timestamp}  WARN sealgate::log: lines of the log were dropped lines={lines}\n").into_bytes()
+}
 
 fn text_line(record: &RequestRecord) {
     tracing::info!(
@@ -234,14 +264,20 @@ pub enum LogLevel {
     Debug,
 }
 
-/// The log was set up before.
+/// Why there is no log.
 #[derive(Debug, Error)]
-#[error("the log is set up already")]
-pub struct AlreadySet;
+pub enum LogError {
+    /// It was set up before.
+    #[error("the log is set up already")]
+    AlreadySet,
+    /// Its thread cannot be started.
+    #[error("the log's thread cannot be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
 
-/// Sets up the process's log, to standard error. Only the program's own lines are written, at whatever level: libraries would
+/// Sets up the process's log, to standard error; [`flush`] writes its last lines. Only the program's own lines are written, at whatever level: libraries would
 /// log headers and names.
-pub fn init(level: LogLevel, format: LogFormat) -> Result<(), AlreadySet> {
+pub fn init(level: LogLevel, format: LogFormat) -> Result<(), LogError> {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -249,15 +285,21 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<(), AlreadySet> {
         LogLevel::Debug => LevelFilter::DEBUG,
     };
     let own = Targets::new().with_target("sealgate", level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(true);
-    let lines = match format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text => lines.with_ansi(false).boxed(),
+    let told = match format {
+        LogFormat::Json => json_of_dropped,
+        LogFormat::Text => text_of_dropped,
     };
-    tracing_subscriber::registry().with(lines.with_filter(own)).try_init().map_err(|_| AlreadySet)?;
+    let lines = Lines::to(std::io::stderr(), told)?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone()).with_target(true);
+    let layer = match format {
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => layer.with_ansi(false).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(own)).try_init().map_err(|_| LogError::AlreadySet)?;
     if matches!(level, LevelFilter::INFO | LevelFilter::DEBUG) {
-        let _ = ACCESS.set(format);
+        let _ = ACCESS.set((format, lines.clone()));
     }
+    let _ = LINES.set(lines);
     Ok(())
 }
 

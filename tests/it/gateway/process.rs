@@ -154,10 +154,8 @@ struct Served {
     _folder: tempfile::TempDir,
 }
 
-fn serve() -> Served {
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path().join("demo");
-    let (demo, _, _) = demo(&dir);
+/// The configuration of a gateway of its own process.
+fn of_its_own(dir: &Path) -> PathBuf {
     let text = std::fs::read_to_string(dir.join("gateway.toml")).unwrap();
     let listen = text.lines().find(|line| line.starts_with("address")).unwrap();
     let text = text
@@ -165,10 +163,18 @@ fn serve() -> Served {
         .replace("log = \"warn\"\nformat = \"text\"", "log = \"debug\"")
         .replace("[telemetry]", "[admin]\naddress = \"127.0.0.1:0\"\n[timeouts]\ndrain = \"10s\"\n[telemetry]");
     std::fs::write(dir.join("serve.toml"), text).unwrap();
+    dir.join("serve.toml")
+}
+
+fn serve() -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (demo, _, _) = demo(&dir);
+    let config = of_its_own(&dir);
     let log = folder.path().join("log");
     let child = Command::new(BINARY)
         .args(["serve", "--config"])
-        .arg(dir.join("serve.toml"))
+        .arg(config)
         .stderr(std::fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
@@ -310,6 +316,51 @@ async fn a_termination_drains_and_the_log_holds_no_name_and_no_secret() {
     for line in log.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("every line is JSON");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_stops_no_request_and_its_losses_are_counted() {
+    use std::io::Write as _;
+    const REQUESTS: usize = 6000;
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (_demo, ..) = demo(&dir);
+    let child =
+        Command::new(BINARY).args(["serve", "--config"]).arg(of_its_own(&dir)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = Process(child);
+    let mut log = BufReader::new(process.0.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("\"serving\"") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0);
+    }
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let (address, admin) = (line["address"].as_str().unwrap(), line["admin"].as_str().unwrap());
+    // nobody reads on
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let reader = std::thread::spawn(move || {
+        let mut line = String::new();
+        let mut count = 0;
+        while count < REQUESTS {
+            line.clear();
+            assert!(answers.read_line(&mut line).unwrap() > 0);
+            count += line.matches("HTTP/1.1 403 ").count();
+        }
+    });
+    for _ in 0..REQUESTS {
+        stream.write_all(b"GET /demo/k HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    }
+    reader.join().unwrap();
+    let app = Client::new(address.parse().unwrap(), "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
+    app.put("demo", "k", "content").await.unwrap();
+    assert_eq!(app.get("demo", "k").await.unwrap().body, "content");
+    let (_, metrics) = probe(admin, "/metrics");
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("sealgate_log_lines_dropped_total ")).unwrap();
+    assert!(dropped.trim().parse::<u64>().unwrap() > 0);
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended(Duration::from_secs(12)), Some(0));
 }
 
 #[test]
