@@ -19,7 +19,7 @@ struct Waiting {
     /// Lines dropped since one said so.
     dropped: u64,
     /// Lines dropped in all.
-    dropped_in_all: u64,
+    lost: u64,
     /// The thread waits for a line.
     idle: bool,
     /// Somebody waits until all is written.
@@ -58,7 +58,7 @@ impl Lines {
         let mut waiting = self.0.lock();
         if waiting.bytes.len().saturating_add(lines.len()) > MAX_WAITING {
             waiting.dropped += 1;
-            waiting.dropped_in_all += 1;
+            waiting.lost += 1;
             return;
         }
         waiting.bytes.extend_from_slice(lines);
@@ -69,8 +69,8 @@ impl Lines {
     }
 
     /// How many lines were dropped.
-    pub(super) fn dropped(&self) -> u64 {
-        self.0.lock().dropped_in_all
+    pub(super) fn lost(&self) -> u64 {
+        self.0.lock().lost
     }
 
     /// Waits until all is written, but no longer than `limit`.
@@ -182,7 +182,7 @@ mod tests {
             lines.push(&line);
         }
         let kept = (MAX_WAITING / 1000) as u64;
-        assert_eq!(lines.dropped(), 2000 - kept);
+        assert_eq!(lines.lost(), 2000 - kept);
         lines.flush(Duration::from_millis(20));
         drop(go);
         lines.flush(Duration::from_secs(10));
@@ -193,7 +193,7 @@ mod tests {
         lines.push(b"again\n");
         lines.flush(Duration::from_secs(10));
         assert_eq!(seen.try_iter().flatten().collect::<Vec<u8>>(), b"again\n");
-        assert_eq!(lines.dropped(), 2000 - kept);
+        assert_eq!(lines.lost(), 2000 - kept);
     }
 
     #[test]
@@ -208,7 +208,9 @@ mod tests {
                 thread::spawn(move || (0..500).for_each(|_| lines.push(&[&[b'a' + i; 50][..], b"\n"].concat())))
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         lines.flush(Duration::from_secs(10));
         let all: Vec<u8> = seen.try_iter().flatten().collect();
         let mut count = 0;

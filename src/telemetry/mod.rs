@@ -189,7 +189,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// How many lines of the log were dropped, because nobody read it.
 #[must_use]
 pub fn lines_dropped() -> u64 {
-    LINES.get().map_or(0, Lines::dropped)
+    LINES.get().map_or(0, Lines::lost)
 }
 
 /// Waits a moment until the log's last lines are written.
