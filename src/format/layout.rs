@@ -140,10 +140,11 @@ impl Layout {
         self.total
     }
 
-    /// The plaintext of part `part_no`, or of the whole of a simple object for part 1.
+    /// The plaintext of the `position`-th part, from 1 on, whatever number it was uploaded under; the whole of a simple
+    /// object is its part 1.
     #[must_use]
-    pub fn part(&self, part_no: u32) -> Option<PlaintextRange> {
-        let placed = self.segments.iter().find(|s| s.id.part_no.max(1) == part_no)?;
+    pub fn part(&self, position: u32) -> Option<PlaintextRange> {
+        let placed = self.segments.get(usize::try_from(position.checked_sub(1)?).ok()?)?;
         PlaintextRange::new(placed.plain_start, placed.plain_end())
     }
 }

@@ -22,9 +22,19 @@ use crate::sigv4::uri::Query;
 use crate::store::settings::Profile;
 use crate::store::{Payload, StoreRequest, Upstream};
 
-const MAX_ANSWER_LEN: usize = 16 << 20;
+/// The longest page of buckets: 10 000 of them.
+const MAX_ANSWER_LEN: usize = 4 << 20;
+const MAX_TOKEN_LEN: usize = 4 << 10;
 /// How many pages of a store's buckets are read.
 const MAX_BUCKET_PAGES: usize = 100;
+
+/// How far a store's list of buckets was read.
+#[derive(Default)]
+struct BucketPages {
+    token: Option<String>,
+    count: usize,
+    ended: bool,
+}
 
 impl Call<'_> {
     /// ListBuckets: those of the caller, by the names it says.
@@ -38,33 +48,41 @@ impl Call<'_> {
         if !(1..=10_000).contains(&max) {
             return Err(S3Error::argument("max-buckets", "It is a number from 1 to 10000.").into());
         }
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let is_wanted =
+            |name: &str| prefix.is_none_or(|prefix| name.starts_with(prefix)) && token.is_none_or(|token| name > token);
         let mut found: BTreeMap<String, Timestamp> = BTreeMap::new();
         let mut upstreams: Vec<&str> =
             self.core.policy.rules_of(self.caller).map(|rule| rule.upstream.as_str()).collect();
         upstreams.sort_unstable();
         upstreams.dedup();
         for name in upstreams {
-            let upstream = self.core.policy.upstream(name)?;
-            for bucket in self.upstream_buckets(upstream).await? {
-                for rule in self.core.policy.rules_of(self.caller).filter(|rule| rule.upstream == name) {
-                    let Some(rest) = rule.upstream_name.matched(&bucket.name) else { continue };
-                    let shown = rule.name.expand(rest);
-                    let Ok(shown) = BucketName::parse(&shown) else { continue };
-                    // another rule may win for that name
-                    let place = self.core.policy.place(self.caller, &shown, Right::Probe);
-                    if Policy::reaches(self.caller, shown.as_str())
-                        && place.is_ok_and(|place| place.upstream_name == bucket.name && place.rule.upstream == name)
-                    {
-                        found.insert(shown.as_str().to_owned(), bucket.created);
+            let mut pages = BucketPages::default();
+            while let Some(buckets) = self.bucket_page(self.core.policy.upstream(name)?, &mut pages).await? {
+                for bucket in buckets {
+                    for rule in self.core.policy.rules_of(self.caller).filter(|rule| rule.upstream == name) {
+                        let Some(rest) = rule.upstream_name.matched(&bucket.name) else { continue };
+                        let shown = rule.name.expand(rest);
+                        let Ok(shown) = BucketName::parse(&shown) else { continue };
+                        // another rule may win for that name
+                        let place = self.core.policy.place(self.caller, &shown, Right::Probe);
+                        if is_wanted(shown.as_str())
+                            && Policy::reaches(self.caller, shown.as_str())
+                            && place
+                                .is_ok_and(|place| place.upstream_name == bucket.name && place.rule.upstream == name)
+                        {
+                            found.insert(shown.as_str().to_owned(), bucket.created);
+                        }
+                    }
+                    // one more than is answered says that there are more
+                    if found.len() > max.saturating_add(1) {
+                        found.pop_last();
                     }
                 }
             }
         }
-        let names = found.into_iter().filter(|(name, _)| {
-            prefix.is_none_or(|prefix| name.starts_with(prefix)) && token.is_none_or(|token| name.as_str() > token)
-        });
-        let mut buckets: Vec<ListedBucket> = names.map(|(name, created)| ListedBucket { name, created }).collect();
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let mut buckets: Vec<ListedBucket> =
+            found.into_iter().map(|(name, created)| ListedBucket { name, created }).collect();
         let continuation_token =
             (buckets.len() > max).then(|| buckets.get(max - 1).map(|last| last.name.clone())).flatten();
         buckets.truncate(max);
@@ -74,24 +92,36 @@ impl Call<'_> {
         Ok(document(result.to_xml()))
     }
 
-    async fn upstream_buckets(&self, upstream: &Upstream) -> Result<Vec<ListedBucket>, Failure> {
-        let mut buckets = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..MAX_BUCKET_PAGES {
-            let mut query = Query::default();
-            if let Some(token) = &token {
-                query.push("continuation-token", token.as_str());
-            }
-            let request = StoreRequest { bucket: None, query, ..self.exchange.request(self.caller) };
-            let answer = self.exchange.send(upstream, request).await?;
-            let page = ListAllMyBucketsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?;
-            buckets.extend(page.buckets);
-            match page.continuation_token {
-                Some(next) if token.as_ref() != Some(&next) => token = Some(next),
-                _ => return Ok(buckets),
-            }
+    /// The next page of a store's buckets; `None` behind the last.
+    async fn bucket_page(
+        &self,
+        upstream: &Upstream,
+        pages: &mut BucketPages,
+    ) -> Result<Option<Vec<ListedBucket>>, Failure> {
+        if pages.ended {
+            return Ok(None);
         }
-        Err(Failure::upstream("the store's pages of buckets do not end"))
+        let wrong = || Failure::upstream("the store's pages of buckets do not end");
+        pages.count += 1;
+        if pages.count > MAX_BUCKET_PAGES {
+            return Err(wrong());
+        }
+        let mut query = Query::default();
+        if let Some(token) = &pages.token {
+            query.push("continuation-token", token.as_str());
+        }
+        let request = StoreRequest { bucket: None, query, ..self.exchange.request(self.caller) };
+        let answer = self.exchange.send(upstream, request).await?;
+        let document = self.core.read_document(answer, MAX_ANSWER_LEN).await?;
+        let page = ListAllMyBucketsResult::parse(&document.bytes)?;
+        match page.continuation_token {
+            None => pages.ended = true,
+            Some(next) if pages.token.as_ref() != Some(&next) && next.len() <= MAX_TOKEN_LEN => {
+                pages.token = Some(next);
+            }
+            Some(_) => return Err(wrong()),
+        }
+        Ok(Some(page.buckets))
     }
 
     async fn about(

@@ -20,7 +20,8 @@ use crate::store::{Payload, StoreRequest, content_md5};
 
 /// The longest DeleteObjects: no longer document is parsed.
 const MAX_DELETE_LEN: usize = 2 << 20;
-const MAX_ANSWER_LEN: usize = 16 << 20;
+/// The longest answer: 1000 keys of 1024 bytes, each of which XML may have to escape.
+const MAX_ANSWER_LEN: usize = 8 << 20;
 
 impl Call<'_> {
     /// DeleteObject.
@@ -100,7 +101,9 @@ impl Call<'_> {
                 ..self.exchange.request(&place.caller)
             };
             let answer = self.exchange.send(&place.upstream, request).await?;
-            DeleteResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?
+            let document = self.core.read_document(answer, MAX_ANSWER_LEN).await?;
+            self.exchange.hold(document.leases);
+            DeleteResult::parse(&document.bytes)?
         };
         // the store's words stay here
         for error in &mut result.errors {

@@ -15,6 +15,7 @@ use super::Permit;
 use super::error::{Failure, FailureSlot};
 use super::policy::{Caller, UnderWay};
 use crate::net::body::{Body, BodyError};
+use crate::net::budget::Lease;
 use crate::sigv4::uri::Query;
 use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 use crate::telemetry::{self, Blame, Metrics, RequestRecord};
@@ -33,6 +34,7 @@ struct Noted {
 struct Held {
     under_way: Option<UnderWay>,
     place: Option<crate::store::UnderWay>,
+    leases: Vec<Lease>,
 }
 
 /// One request. Shared by its handler and the bodies that outlive it.
@@ -98,6 +100,11 @@ impl Exchange {
 
     pub(super) fn note_under_way(&self, under_way: UnderWay) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).under_way = Some(under_way);
+    }
+
+    /// Keeps memory taken until the answer went.
+    pub(super) fn hold(&self, leases: impl IntoIterator<Item = Lease>) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).leases.extend(leases);
     }
 
     pub(super) fn note_bucket(&self, id: &str) {

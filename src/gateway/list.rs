@@ -6,7 +6,8 @@ use super::Call;
 use super::error::Failure;
 use super::etag;
 use super::headers::{forwarded_to_reads, quoted};
-use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
+use super::policy::{Place, Right};
+use super::records::{BEHIND_RESERVED, RESERVED_PREFIX, is_reserved};
 use crate::format::geometry::plaintext_len;
 use crate::ingress::answer::document;
 use crate::net::body::Body;
@@ -17,11 +18,11 @@ use crate::sigv4::uri::Query;
 use crate::store::StoreRequest;
 
 /// The longest page: 1000 keys of 1024 bytes, percent-encoded, with all that stands around them.
-const MAX_PAGE_LEN: usize = 16 << 20;
-/// Behind every reserved key, and before every other that follows them.
-const BEHIND_RESERVED: &str = ".sealgate/\u{10FFFF}";
+const MAX_PAGE_LEN: usize = 4 << 20;
+/// The longest key.
+const MAX_KEY_LEN: usize = 1024;
 /// A page is asked for again at most this often because all of its end was the gateway's own.
-const MAX_ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 8;
 
 /// An ETag in a list, with its quotes, as it is shown.
 pub(super) fn listed_etag(etag: &str) -> String {
@@ -91,7 +92,7 @@ impl Call<'_> {
             let left = whole.as_ref().map_or(0, |w| w.contents.len() + w.common_prefixes.len());
             let max = listing.max.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX));
             let mut page = self.page(place, listing, &from, max, v2).await?;
-            let last_was_own = strip(&mut page);
+            let behind = strip(&mut page);
             self.strip_ambiguous(place, &mut page).await?;
             page.encoding = listing.encoding;
             page.max_keys = listing.max;
@@ -104,11 +105,9 @@ impl Call<'_> {
                     ListBucketResult { contents: before.contents, common_prefixes: before.common_prefixes, ..page }
                 }
             };
-            if !(last_was_own && merged.is_truncated) {
-                return Ok(merged);
-            }
+            let Some(behind) = behind.filter(|_| merged.is_truncated) else { return Ok(merged) };
             // the page ended within the reserved keys: go on behind them
-            from = From { token: None, after: Some(BEHIND_RESERVED.to_owned()) };
+            from = From { token: None, after: Some(behind) };
             if let Page::V1 { next_marker, .. } = &mut merged.page {
                 *next_marker = None;
             }
@@ -173,7 +172,14 @@ impl Call<'_> {
             ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
-        let mut result = ListBucketResult::parse(&answer.bytes(MAX_PAGE_LEN).await?, v2.is_some())?;
+        let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
+        let mut result = ListBucketResult::parse(&document.bytes, v2.is_some())?;
+        self.exchange.hold(document.leases);
+        let names = result.contents.iter().map(|object| &object.key).chain(&result.common_prefixes);
+        let (count, longest) = names.fold((0, 0), |(count, longest), name| (count + 1, name.len().max(longest)));
+        if count > max || longest > MAX_KEY_LEN {
+            return Err(Failure::upstream("a page of the store's with more names, or longer ones, than there are"));
+        }
         for object in &mut result.contents {
             // a size that no sealed object has is shown as it is
             object.size = plaintext_len(object.size).unwrap_or(object.size);
@@ -183,12 +189,15 @@ impl Call<'_> {
     }
 }
 
-/// Takes the gateway's own keys out of a page; whether the last name of the page was one.
-fn strip(page: &mut ListBucketResult) -> bool {
-    let last_key = page.contents.last().map(|object| object.key.clone());
-    let last_prefix = page.common_prefixes.last().cloned();
-    let last = last_key.into_iter().chain(last_prefix).max();
+/// Takes the gateway's own keys out of a page. If the last name of the page was one: what is behind all that begin like it.
+fn strip(page: &mut ListBucketResult) -> Option<String> {
+    let last_key = page.contents.last().map(|object| &object.key);
+    let last = last_key.into_iter().chain(page.common_prefixes.last()).max();
+    let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| {
+        let slashes = last.len() - last.trim_start_matches('/').len();
+        format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))
+    });
     page.contents.retain(|object| !is_reserved(object.key.as_bytes()));
-    page.common_prefixes.retain(|prefix| !prefix.starts_with(RESERVED_PREFIX));
-    last.is_some_and(|last| is_reserved(last.as_bytes()))
+    page.common_prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
+    behind
 }

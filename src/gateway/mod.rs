@@ -7,6 +7,7 @@
 mod buckets;
 mod copy;
 mod delete;
+mod documents;
 mod envelope;
 mod error;
 pub mod etag;
@@ -167,8 +168,6 @@ struct Call<'a> {
     accepted: &'a mut Accepted,
     /// The body, until an operation reads it.
     body: &'a Taken,
-    /// Memory that is taken until it is answered.
-    leases: Vec<Lease>,
 }
 
 impl Call<'_> {
@@ -196,7 +195,7 @@ impl Call<'_> {
         let len = upstream::content_length(&self.accepted.headers).unwrap_or(0);
         // it is held whole, and again as what it says
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
-        self.leases.push(self.core.reserve(len.saturating_mul(2)).await?);
+        self.exchange.hold([self.core.reserve(len.saturating_mul(2)).await?]);
         let bytes = self.accepted.collect(body, limit).await?;
         self.exchange.received(bytes.len());
         Ok(bytes)
@@ -257,14 +256,8 @@ impl Core {
         if has_steps(&operation) {
             let (core, exchange, body, permit) = (Arc::clone(self), Arc::clone(exchange), body.clone(), permit.clone());
             let task = tokio::spawn(async move {
-                let mut call = Call {
-                    core: &core,
-                    exchange: &exchange,
-                    caller: &caller,
-                    accepted: &mut accepted,
-                    body: &body,
-                    leases: Vec::new(),
-                };
+                let mut call =
+                    Call { core: &core, exchange: &exchange, caller: &caller, accepted: &mut accepted, body: &body };
                 let done = call.in_steps(&operation).await;
                 if let Err(failure) = &done {
                     exchange.note_late(failure);
@@ -274,8 +267,7 @@ impl Core {
             });
             return task.await.unwrap_or_else(|_| Err(Failure::ours("an operation that was cut off")));
         }
-        let mut call =
-            Call { core: self, exchange, caller: &caller, accepted: &mut accepted, body, leases: Vec::new() };
+        let mut call = Call { core: self, exchange, caller: &caller, accepted: &mut accepted, body };
         match &operation {
             Operation::PutObject(object) => call.put(object).await,
             Operation::DeleteObjects(bucket) => call.delete_many(bucket).await,

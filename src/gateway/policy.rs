@@ -16,7 +16,7 @@ use crate::sigv4::AccessKeyId;
 use crate::store::Upstream;
 use crate::store::settings::Profile;
 
-pub(super) use super::records::{RESERVED_PREFIX, is_reserved};
+use super::records::is_reserved;
 
 /// What a request does, as far as rights go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,12 @@
 //! Requests to the store on behalf of one exchange, and a stored body that is read from the front.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::error::Failure;
 use super::exchange::Exchange;
@@ -19,6 +21,8 @@ use crate::store::{Answer, StoreError, StoreRequest};
 
 /// As much of an answer is read and thrown away to keep its connection.
 const WORTH_DRAINING: u64 = 128 << 10;
+/// And no longer than this.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// A gap up to this length is read over; a longer one costs less as a new request.
 const WORTH_SKIPPING: u64 = 1 << 20;
 
@@ -116,6 +120,10 @@ impl Shape {
     /// Reads it from status, Content-Length and Content-Range.
     pub(super) fn of(answer: &Answer) -> Result<Self, Failure> {
         let wrong = || Failure::integrity("the store's answer does not say which bytes it brings");
+        // with both, the length is not what counts
+        if answer.headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(wrong());
+        }
         let len = content_length(&answer.headers).ok_or_else(wrong)?;
         if answer.status != http::StatusCode::PARTIAL_CONTENT {
             return Ok(Self { start: 0, end: len, total: len });
@@ -229,23 +237,36 @@ impl Stored {
 
     /// Reads what is left of the answer, if that is little, so that its connection can be used again. What it holds is of no
     /// matter any more.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(self) {
         if self.end.saturating_sub(self.at) <= WORTH_DRAINING {
-            while let Some(Ok(_)) = self.body.frame().await {}
+            drain(self.body).await;
         }
     }
 }
 
+/// Reads a body to its end to keep its connection, if the end comes soon, whatever length was declared.
+async fn drain(mut body: Body) {
+    let mut left = WORTH_DRAINING;
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+            let Some(rest) = left.checked_sub(len) else { return };
+            left = rest;
+        }
+    };
+    let _ = timeout(DRAIN_TIME, reading).await;
+}
+
 /// Throws a body of `len` bytes away; a short one is read, to keep its connection.
-pub(super) async fn discard(len: u64, mut body: Body) {
+pub(super) async fn discard(len: u64, body: Body) {
     if len <= WORTH_DRAINING {
-        while let Some(Ok(_)) = body.frame().await {}
+        drain(body).await;
     }
 }
 
 /// Throws an answer's body away.
 pub(super) async fn discard_answer(answer: Answer) {
-    discard(content_length(&answer.headers).unwrap_or(u64::MAX), answer.body).await;
+    discard(content_length(&answer.headers).unwrap_or(0), answer.body).await;
 }
 
 /// A body that the store did not bring to its end.

@@ -56,7 +56,7 @@ impl XmlLimits {
     /// CompleteMultipartUpload: 10 000 parts.
     pub const COMPLETE: Self = Self { bytes: 4 << 20, depth: 4, elements: 60_000 };
     /// What a store answers.
-    pub const ANSWER: Self = Self { bytes: 16 << 20, depth: 8, elements: 200_000 };
+    pub const ANSWER: Self = Self { bytes: 16 << 20, depth: 8, elements: 60_000 };
 }
 
 /// An element: its local name, its text, its children. It has no `Debug`: it holds object keys.

@@ -16,8 +16,8 @@ use super::Call;
 use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, upstream_etag};
-use super::policy::{Place, RESERVED_PREFIX, Right, is_reserved};
-use super::records::{UploadNames, UploadNote};
+use super::policy::{Place, Right};
+use super::records::{UploadNames, UploadNote, is_reserved};
 use super::upstream::discard_answer;
 use crate::digest::{ChecksumAlgorithm, ChecksumType};
 use crate::format::context::Context;
@@ -36,7 +36,12 @@ use crate::sigv4::Headers;
 use crate::sigv4::uri::Query;
 use crate::store::{Answer, Payload, StoreRequest};
 
-const MAX_ANSWER_LEN: usize = 16 << 20;
+/// The longest answer to Create and Complete: a key, percent-encoded, in two places.
+const MAX_ANSWER_LEN: usize = 64 << 10;
+/// The longest page of uploads: 1000 keys and ids.
+const MAX_UPLOADS_LEN: usize = 4 << 20;
+/// What a staged part takes in memory.
+const STAGED_PART_BYTES: usize = 256;
 /// What is asked for on a page of parts.
 const MAX_PAGE: u32 = 1000;
 /// The longest such page: an entry of a part, with checksums and owners, has less than 2 KiB.
@@ -380,10 +385,12 @@ impl Call<'_> {
             let at = (place.state_bucket(), None);
             let headers = self.own_headers(place);
             let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
-            let page = ListBucketResult::parse(&answer.bytes(MAX_PAGE_LEN).await?, true)?;
+            let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
+            let page = ListBucketResult::parse(&document.bytes, true)?;
             if page.contents.len() > MAX_PAGE as usize {
                 return Err(Failure::upstream("a page of the store's list that is longer than was asked for"));
             }
+            self.exchange.hold([self.core.reserve(page.contents.len() * STAGED_PART_BYTES).await?]);
             for object in page.contents {
                 let number = object.key.strip_prefix(&prefix).filter(|text| text.len() == 5);
                 let number = number.and_then(|text| text.parse::<u32>().ok()).and_then(|n| PartNumber::new(n).ok());
@@ -436,9 +443,14 @@ impl Call<'_> {
         let headers = forwarded_to_reads(&self.accepted.headers);
         let at = (place.upstream_name.as_str(), None);
         let answer = self.about_upload(&place, Method::GET, at, query, headers, Payload::Empty).await?;
-        let mut result = ListMultipartUploadsResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?)?;
+        let answered = self.core.read_document(answer, MAX_UPLOADS_LEN).await?;
+        self.exchange.hold(answered.leases);
+        let mut result = ListMultipartUploadsResult::parse(&answered.bytes)?;
+        if result.uploads.len() + result.common_prefixes.len() > MAX_PAGE as usize {
+            return Err(Failure::upstream("a page of the store's list that is longer than was asked for"));
+        }
         result.uploads.retain(|upload| !is_reserved(upload.key.as_bytes()));
-        result.common_prefixes.retain(|prefix| !prefix.starts_with(RESERVED_PREFIX));
+        result.common_prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
         bucket.as_str().clone_into(&mut result.bucket);
         key_marker.clone_into(&mut result.key_marker);
         upload_id_marker.clone_into(&mut result.upload_id_marker);

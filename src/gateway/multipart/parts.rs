@@ -291,7 +291,8 @@ impl Call<'_> {
         let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
         let headers = forwarded_to_reads(&self.accepted.headers);
         let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
-        let page = ListPartsResult::parse(&answer.bytes(MAX_PAGE_LEN).await?)?;
+        let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
+        let page = ListPartsResult::parse(&document.bytes)?;
         pages.take(&page)?;
         Ok(page)
     }

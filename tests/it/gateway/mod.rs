@@ -7,6 +7,7 @@ mod limits;
 mod multipart;
 mod operations;
 mod process;
+mod reads;
 pub mod rig;
 mod tls;
 mod writes;
