@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 
 /// Reads a whole HTTP/1.1 message with a Content-Length, or without a body.
 async fn message(stream: &mut TcpStream, has_body: bool) -> Option<Vec<u8>> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 16 << 10]);
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
     loop {
         if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..at]).to_ascii_lowercase();
