@@ -204,7 +204,7 @@ impl Face {
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, S3Error> {
         let store = self.store.clone();
-        Ok(tokio::task::spawn_blocking(move || work(&store)).await.map_err(internal)??)
+        Ok(on_disk(move || work(&store)).await??)
     }
 
     /// Writes a body piece by piece; `commit` is reached only if it came whole and verified.
@@ -212,21 +212,39 @@ impl Face {
         &self,
         mut body: IngressBody,
         begin: impl FnOnce(&Store) -> Result<W, StoreError> + Send + 'static,
-        write: impl Fn(&mut W, &[u8]) -> Result<(), StoreError> + Send + 'static,
+        write: impl Fn(&mut W, &[u8]) -> Result<(), StoreError> + Send + Sync + 'static,
         commit: impl FnOnce(W) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<(T, HeaderMap), S3Error> {
+        let write = Arc::new(write);
         let (to_disk, mut pieces) = mpsc::channel::<Incoming>(PIECES_AHEAD);
         let store = self.store.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            let mut writer = begin(&store)?;
-            loop {
-                match pieces.blocking_recv() {
-                    Some(Incoming::Piece(piece)) => write(&mut writer, &piece)?,
-                    Some(Incoming::End) => return commit(writer).map(Some),
-                    // the body was refused: dropped without a commit, nothing is left of it
-                    None => return Ok(None),
+        // a thread is taken for what has come, not for the time until more comes
+        let writing = tokio::spawn(async move {
+            let mut writer = on_disk(move || begin(&store)).await??;
+            let mut batch = Vec::with_capacity(PIECES_AHEAD);
+            // without an end the body was refused: dropped without a commit, nothing is left of it
+            while pieces.recv_many(&mut batch, PIECES_AHEAD).await > 0 {
+                let mut ended = false;
+                let mut bytes = Vec::with_capacity(batch.len());
+                for incoming in batch.drain(..) {
+                    match incoming {
+                        Incoming::Piece(piece) => bytes.push(piece),
+                        Incoming::End => ended = true,
+                    }
+                }
+                let write = Arc::clone(&write);
+                writer = on_disk(move || {
+                    for piece in &bytes {
+                        write(&mut writer, piece)?;
+                    }
+                    Ok::<_, StoreError>(writer)
+                })
+                .await??;
+                if ended {
+                    return Ok::<_, S3Error>(Some(on_disk(move || commit(writer)).await??));
                 }
             }
+            Ok(None)
         });
         let mut refused = None;
         loop {
@@ -722,23 +740,34 @@ fn unhex_text(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// Streams a body from disk.
+/// Work that waits for the disk, on a thread of its own.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, S3Error> {
+    tokio::task::spawn_blocking(work).await.map_err(internal)
+}
+
+/// Streams a body from disk. A thread is taken for each piece, not for the time that its receiver takes.
 fn stream(mut body: super::Body, len: u64) -> Body {
     let (to_network, pieces) = mpsc::channel(PIECES_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            let mut piece = vec![0; PIECE_LEN];
-            let result = match body.read(&mut piece) {
+    let piece_len = usize::try_from(len).unwrap_or(PIECE_LEN).clamp(1, PIECE_LEN);
+    tokio::spawn(async move {
+        while let Ok(place) = to_network.reserve().await {
+            let read = on_disk(move || {
+                let mut piece = vec![0; piece_len];
+                let read = body.read(&mut piece);
+                (body, piece, read)
+            });
+            let Ok((back, mut piece, read)) = read.await else { return };
+            body = back;
+            match read {
                 Ok(0) => return,
-                Ok(n) => {
-                    piece.truncate(n);
-                    Ok(Bytes::from(piece))
+                Ok(len) => {
+                    piece.truncate(len);
+                    place.send(Ok(Bytes::from(piece)));
                 }
-                Err(_) => Err(BodyError::Aborted),
-            };
-            let failed = result.is_err();
-            if to_network.blocking_send(result).is_err() || failed {
-                return;
+                Err(_) => {
+                    place.send(Err(BodyError::Aborted));
+                    return;
+                }
             }
         }
     });

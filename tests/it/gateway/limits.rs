@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use sealgate::gateway::settings::Limits;
 use sealgate::net::server::ServerSettings;
 use sealgate::store::settings::Profile;
+use sealgate::store::{Payload, StoreRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -371,4 +372,60 @@ async fn the_answer_to_expect_comes_only_to_a_signature_that_holds() {
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 403");
+}
+
+/// A body that never comes.
+struct Never;
+
+impl http_body::Body for Never {
+    type Data = bytes::Bytes;
+    type Error = sealgate::net::body::BodyError;
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[test]
+fn slow_clients_of_the_embedded_store_leave_its_threads_to_others() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).max_blocking_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let rig = Rig::new().await;
+        let provider = rig.provider_client();
+        provider.put("up-data", "large", noise(8 << 20, 1)).await.unwrap();
+        let mut slow = Vec::new();
+        for i in 0..16 {
+            // who takes nothing of an answer, and who sends nothing of a body
+            slow.push(provider.begin("up-data", "large").await);
+            let upstream = Arc::clone(&provider.0);
+            tokio::spawn(async move {
+                let key = format!("never-{i}");
+                let silence = Never.boxed_unsync();
+                let request = StoreRequest {
+                    method: Method::PUT,
+                    bucket: Some("up-data"),
+                    key: Some(key.as_bytes()),
+                    query: sealgate::sigv4::uri::Query::default(),
+                    headers: http::HeaderMap::new(),
+                    body: Payload::Stream { body: silence, len: 1000 },
+                    identity: None,
+                    trace: None,
+                };
+                let _ = upstream.send(request).await;
+            });
+        }
+        let others = async {
+            for _ in 0..3 {
+                provider.put("up-data", "small", "content").await.unwrap();
+                assert_eq!(provider.get("up-data", "small").await.unwrap().body, "content");
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), others).await.expect("others are served");
+        for answer in slow {
+            assert!(answer.bytes(8 << 20).await.unwrap() == noise(8 << 20, 1));
+        }
+    });
 }
