@@ -1,6 +1,7 @@
 //! What a lying store does, and what the application gets: each test's name is the claim.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +14,8 @@ use super::multipart::{complete, create, part};
 use super::rig::{Client, Outcome, Plan, Rig, Server, elements, gateway, noise};
 
 const MIB: usize = 1 << 20;
+/// What a part of 5 MiB takes in the store: its head, and 80 chunks and an empty one with their tags.
+const STORED_PART: usize = 72 + 5 * MIB + 16 * 81;
 
 /// A rig whose gateway reaches the provider through a liar.
 pub struct Lied {
@@ -492,12 +495,12 @@ async fn an_object_that_changes_within_a_read_is_read_again() {
     let app = lied.app();
     let (old, new) = (noise(300_000, 1), noise(200_000, 2));
     app.put("data", "k", old).await.unwrap();
-    let replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let replaced = Arc::new(AtomicBool::new(false));
     let (flag, rig_app) = (Arc::clone(&replaced), lied.rig.app());
     let (handle, body) = (tokio::runtime::Handle::current(), new.clone());
     lied.liar.lies(move |asked, _| {
         // between the HEAD and the GET of a suffix
-        if asked.method == Method::HEAD && !flag.swap(true, std::sync::atomic::Ordering::SeqCst) {
+        if asked.method == Method::HEAD && !flag.swap(true, Ordering::SeqCst) {
             let (client, body) = (Client(Arc::clone(&rig_app.0)), body.clone());
             tokio::task::block_in_place(|| handle.block_on(async { client.put("data", "k", body).await.unwrap() }));
         }
@@ -506,7 +509,46 @@ async fn an_object_that_changes_within_a_read_is_read_again() {
     assert!(got.body == new[new.len() - 100..]);
 }
 
-/// An upload of two parts of 5 MiB, completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_source_is_replaced_never_has_the_header_of_another_body() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let (old, new, before) = (noise(300_000, 1), noise(200_000, 2), noise(1000, 3));
+    // of the same length too
+    for (new, there) in [(&new, None), (&noise(300_000, 4), None), (&new, Some(&before))] {
+        app.put("data", "src", old.clone()).await.unwrap();
+        match there {
+            Some(body) => app.put("data", "dst", body.clone()).await.unwrap(),
+            None => app.delete("data", "dst").await.unwrap(),
+        };
+        let replaced = Arc::new(AtomicBool::new(false));
+        let (flag, rig_app) = (Arc::clone(&replaced), lied.rig.app());
+        let (handle, body) = (tokio::runtime::Handle::current(), new.clone());
+        lied.liar.lies(move |asked, _| {
+            // between the HEAD of the source and the copy
+            if asked.is("HEAD", "/up-data/src") && !flag.swap(true, Ordering::SeqCst) {
+                let (client, body) = (Client(Arc::clone(&rig_app.0)), body.clone());
+                tokio::task::block_in_place(|| {
+                    handle.block_on(async { client.put("data", "src", body).await.unwrap() })
+                });
+            }
+        });
+        let copy = [("x-amz-copy-source", "data/src")];
+        let copied = app.send(Method::PUT, "data", "dst", &[], &copy, Some("".into())).await;
+        lied.liar.tells_the_truth();
+        assert!(replaced.load(Ordering::SeqCst));
+        let got = app.get("data", "dst").await;
+        match (copied, there) {
+            // begun anew, or done before the source was another
+            (Ok(_), _) => assert!(got.is_ok_and(|got| got.body == old || got.body == *new)),
+            // refused: what was there is there
+            (Err(_), Some(body)) => assert!(got.is_ok_and(|got| got.body == *body)),
+            (Err(_), None) => assert_eq!(got.unwrap_err(), (404, "NoSuchKey".to_owned())),
+        }
+    }
+}
+
+/// An upload of two parts of 5 MiB, not yet completed.
 async fn two_parts(app: &Client) -> (String, Vec<(u32, String)>) {
     let id = create(app, "data", "k", &[]).await;
     let mut parts = Vec::new();
@@ -523,7 +565,7 @@ async fn parts_that_are_swapped_doubled_or_dropped_are_caught() {
     let app = lied.app();
     let (id, parts) = two_parts(&app).await;
     complete(&app, ("data", "k", &id), &parts).await.unwrap();
-    let stored = 72 + 5 * MIB + 16 * 81;
+    let stored = STORED_PART;
     type Change = fn(&mut Vec<u8>, usize);
     let changes: [Change; 4] = [
         |body, len| body[..2 * len].rotate_left(len),
