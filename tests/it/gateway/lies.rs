@@ -380,6 +380,24 @@ async fn another_range_than_was_asked_for_is_caught_and_the_whole_is_sliced_righ
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_range_that_is_shorter_than_its_content_range_says_releases_no_byte() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let body = noise(3 * MIB, 1);
+    app.put("data", "k", body.clone()).await.unwrap();
+    // longer than what is verified before it is answered
+    let range = [("range", "bytes=0-2000000")];
+    assert!(app.get_with("data", "k", &range).await.unwrap().body == body[..=2_000_000]);
+    lied.liar.lies(|asked, told| {
+        if asked.is("GET", "/up-data/k") {
+            assert!(told.body.len() > 2_000_000);
+            told.body.truncate(2 * 65_552);
+        }
+    });
+    assert!(integrity(app.get_with("data", "k", &range).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_range_that_the_store_denies_though_it_is_there_is_caught() {
     let lied = Lied::new().await;
     let app = lied.app();
