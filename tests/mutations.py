@@ -21,7 +21,7 @@ COPY = ROOT / "target/mutations/copy"
 TARGET = ROOT / "target/mutations/target"
 
 # name, file, old text, new text. The tenant's id in the context is not among them: a keyring entry belongs to one tenant, so that the
-# key of another is refused before. Nor are redirects: nothing in the client could follow one.
+# key of another is refused before. Nor is that a redirect is not followed: nothing in the client could follow one.
 MUTATIONS = [
     ("the header's tag", "src/format/envelope.rs", "if !bool::from(keys.tag(context, signed).ct_eq(tag)) {", "if false {"),
     ("the binding to the bucket", "src/format/context.rs", "push_lp(&mut out, bucket.as_bytes());", "let _ = bucket; push_lp(&mut out, b\"any\");"),
@@ -50,6 +50,8 @@ MUTATIONS = [
     ("an ETag that was issued for its part", "src/gateway/multipart/complete.rs", "if etag != part.etag {", "if false {"),
     ("the copied object's tail", "src/gateway/copy.rs", "        tails::read(&copied, envelope, opening.shape.total).await?;\n        Ok(Self::copied(&result, out))", "        let _ = copied;\n        Ok(Self::copied(&result, out))"),
     ("a copy is of the body that its header is of", "src/gateway/copy.rs", "        to_store.insert(HeaderName::from_static(\"x-amz-copy-source-if-match\"), value(&quoted(&etag))?);\n", "        let _ = quoted(&etag);\n"),
+    ("a redirect is no refusal", "src/store/error.rs", "if status.is_redirection() && status != StatusCode::NOT_MODIFIED {", "if false {"),
+    ("the alert of a redirect", "src/gateway/error.rs", ".alerting(\"upstream_redirect\")", ""),
     ("the first answer's ETag holds", "src/gateway/upstream.rs", "                    headers.insert(header::IF_MATCH, value);\n", "                    let _ = value;\n"),
     ("leak: the content type", "src/gateway/write.rs", "        headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);\n", "        let _ = CIPHERTEXT_TYPE;\n        if let Some(value) = self.accepted.headers.get(header::CONTENT_TYPE) {\n            headers.insert(header::CONTENT_TYPE, value.clone());\n        }\n"),
     ("leak: user metadata", "src/gateway/headers.rs", "if name.as_str().starts_with(\"x-amz-\") && amz_header_use(name.as_str()) == Some(HeaderUse::Forwarded) {", "if name.as_str().starts_with(\"x-amz-meta-\") || amz_header_use(name.as_str()) == Some(HeaderUse::Forwarded) {"),

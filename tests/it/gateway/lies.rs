@@ -453,6 +453,27 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_raises_an_alert() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    app.put("data", "k", "text").await.unwrap();
+    let told = |kind: &str| {
+        let text = lied.rig.metrics.encode();
+        let start = format!("sealgate_alerts_total{{kind=\"{kind}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    assert_eq!(told("upstream_redirect"), 0);
+    lied.liar.lies(|_, told| {
+        told.status = StatusCode::TEMPORARY_REDIRECT;
+        told.set("location", "http://127.0.0.1:9/up-data/k");
+    });
+    assert_eq!(app.get("data", "k").await.unwrap_err().0, 503);
+    assert_eq!(told("upstream_redirect"), 1);
+    assert_eq!(app.put("data", "k", "new").await.unwrap_err().0, 503);
+    assert_eq!(told("upstream_redirect"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_refuses_the_gateway_is_not_the_clients_fault() {
     let lied = Lied::new().await;
     let app = lied.app();
