@@ -1,7 +1,7 @@
 //! What a lying store does, and what the application gets: each test's name is the claim.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -648,6 +648,32 @@ async fn a_store_that_completes_other_parts_is_caught_by_complete() {
     assert!(integrity(complete(&app, ("data", "k", &id), &parts).await));
     // the state is kept: nothing was confirmed
     assert!(lied.rig.stored("up-data").await.keys().any(|key| key.starts_with(".sealgate/u/")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_byte_of_a_parts_head_counts() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let (id, parts) = two_parts(&app).await;
+    complete(&app, ("data", "k", &id), &parts).await.unwrap();
+    let range = [("range", "bytes=5242880-5242979")];
+    let at_the_head = format!("bytes={STORED_PART}-");
+    let flips = Arc::new(AtomicUsize::new(0));
+    for at in 0..72 {
+        let (at_the_head, count) = (at_the_head.clone(), Arc::clone(&flips));
+        lied.liar.lies(move |asked, told| {
+            let asked_for = asked.headers.get("range").map_or(&b""[..], HeaderValue::as_bytes);
+            if asked.is("GET", "/up-data/k") && asked_for.starts_with(at_the_head.as_bytes()) {
+                assert_eq!(&told.body[..4], b"SGP1");
+                told.body[at] ^= 1;
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        assert!(integrity(app.get_with("data", "k", &range).await), "byte {at}");
+    }
+    assert_eq!(flips.load(Ordering::SeqCst), 72);
+    lied.liar.tells_the_truth();
+    assert!(app.get_with("data", "k", &range).await.unwrap().body == noise(5 * MIB, 2)[..100]);
 }
 
 /// S3 answers 200 before it knows how a Complete ends: an error may stand in the document.
