@@ -35,6 +35,7 @@ MUTATIONS = [
     ("a part's length", "src/format/open.rs", "if head.p != placed.id.p {", "if false {"),
     ("a part's commitment", "src/format/open.rs", "if !self.opener.as_ref().is_some_and(|opener| opener.commits_to(&head.commitment)) {", "if false {"),
     ("a part's magic", "src/format/parts.rs", "if cursor.array().ok_or(SHORT)? != *MAGIC {", "if cursor.array().ok_or(SHORT)? != *MAGIC && false {"),
+    ("zeros before the tail of a simple object", "src/format/open.rs", "        check_zero(zeros)?;\n", "        let _ = zeros;\n"),
     ("the hold-back of the last chunk", "src/gateway/pump.rs", "out.send(std::mem::replace(&mut held_back, text)).await;", "out.send(text).await;"),
     ("small objects whole before the status", "src/gateway/read.rs", "let held = (len <= limit).then(", "let held = (len <= limit && len > u64::MAX - 1).then("),
     ("the range of an answer to a simple object", "src/gateway/read.rs", "        Ok(())\n    } else {\n        Err(wrong())\n    }", "        Ok(())\n    } else {\n        Ok(())\n    }"),

@@ -676,6 +676,27 @@ async fn every_byte_of_a_parts_head_counts() {
     assert!(app.get_with("data", "k", &range).await.unwrap().body == noise(5 * MIB, 2)[..100]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_between_the_last_part_and_the_tail_is_zeros() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let (id, parts) = two_parts(&app).await;
+    complete(&app, ("data", "k", &id), &parts).await.unwrap();
+    let raw = lied.rig.provider_client().get("up-data", "k").await.unwrap().body;
+    // its record, a trailer of two entries, its footer
+    let tail = raw.len() - (88 + 112 + 2 * 36 + 16 + 32);
+    assert!(raw[2 * STORED_PART..tail].iter().all(|byte| *byte == 0) && tail - 2 * STORED_PART == 528);
+    for at in [2 * STORED_PART, 2 * STORED_PART + 10, tail - 1] {
+        lied.liar.lies(move |asked, told| {
+            // the tail's own request is answered truly
+            if asked.is("GET", "/up-data/k") && !asked.headers.contains_key("range") {
+                told.body[at] ^= 1;
+            }
+        });
+        assert!(cut(app.get("data", "k").await), "byte {at}");
+    }
+}
+
 /// S3 answers 200 before it knows how a Complete ends: an error may stand in the document.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_within_a_200_of_complete_confirms_nothing_and_loses_nothing() {
