@@ -1,7 +1,7 @@
 //! What a lying store does, and what the application gets: each test's name is the claim.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -695,6 +695,53 @@ async fn what_stands_between_the_last_part_and_the_tail_is_zeros() {
         });
         assert!(cut(app.get("data", "k").await), "byte {at}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_of_an_earlier_complete_is_caught_by_complete() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let (id, mut parts) = two_parts(&app).await;
+    let captured = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&captured);
+    let is_complete = |asked: &Asked| asked.method == Method::POST && asked.query.starts_with("uploadId");
+    lied.liar.edits(move |asked, bytes| {
+        if asked.query.starts_with("partNumber=3&") {
+            keep.lock().unwrap().clone_from(bytes);
+        }
+        if is_complete(asked) {
+            // the honest provider refuses what its signature does not fit
+            asked.query.push_str("&x=1");
+        }
+    });
+    lied.liar.lies(move |asked, told| {
+        if is_complete(asked) {
+            told.status = StatusCode::INTERNAL_SERVER_ERROR;
+            told.body = b"<Error><Code>InternalError</Code></Error>".to_vec();
+        }
+    });
+    assert!(complete(&app, ("data", "k", &id), &parts).await.unwrap_err().0 >= 500);
+    lied.liar.tells_the_truth();
+    let old_tail = captured.lock().unwrap().clone();
+    assert!(!old_tail.is_empty());
+    // the same lengths, another attempt: what was sealed for the first list opens, and says another one
+    let again = part(&app, ("data", "k", &id), 1, noise(5 * MIB, 3)).await.unwrap();
+    parts[0].1 = again.etag();
+    let told_tails = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told_tails);
+    lied.liar.lies(move |asked, told| {
+        let is_tail = asked.headers.get("range").is_some_and(|range| range.as_bytes().starts_with(b"bytes=-"));
+        if is_tail && asked.is("GET", "/up-data/k") {
+            let at = told.body.len() - old_tail.len();
+            assert_ne!(told.body[at..], old_tail);
+            told.body[at..].copy_from_slice(&old_tail);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    assert!(integrity(complete(&app, ("data", "k", &id), &parts).await));
+    assert_eq!(told_tails.load(Ordering::SeqCst), 1);
+    // the state is kept: nothing was confirmed
+    assert!(lied.rig.stored("up-data").await.keys().any(|key| key.starts_with(".sealgate/u/")));
 }
 
 /// S3 answers 200 before it knows how a Complete ends: an error may stand in the document.
