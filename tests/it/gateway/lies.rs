@@ -744,6 +744,56 @@ async fn a_tail_of_an_earlier_complete_is_caught_by_complete() {
     assert!(lied.rig.stored("up-data").await.keys().any(|key| key.starts_with(".sealgate/u/")));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staged_part_of_another_attempt_or_with_another_head_completes_nothing() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let id = create(&app, "data", "k", &[]).await;
+    let upload = ("data", "k", id.as_str());
+    let first = part(&app, upload, 1, noise(5 * MIB, 1)).await.unwrap().etag();
+    part(&app, upload, 2, noise(1000, 2)).await.unwrap();
+    let staged = lied.rig.stored("up-data").await;
+    let staged = staged.keys().find(|key| key.starts_with(".sealgate/s/")).unwrap().clone();
+    let earlier = lied.rig.provider_client().get("up-data", &staged).await.unwrap().body.to_vec();
+    let second = part(&app, upload, 2, noise(1000, 3)).await.unwrap().etag();
+    let parts = [(1, first), (2, second)];
+    let path = format!("/up-data/{staged}");
+    type Change = Box<dyn Fn(&mut Vec<u8>) + Send + Sync>;
+    let mut changes: Vec<(String, Change)> = vec![("the attempt before".to_owned(), {
+        Box::new(move |body| {
+            assert!(*body != earlier && body.len() == earlier.len());
+            body.clone_from(&earlier);
+        })
+    })];
+    // number, length, salt
+    for at in 4..40 {
+        changes.push((format!("byte {at}"), Box::new(move |body| body[at] ^= 1)));
+    }
+    for (name, change) in changes {
+        let path = path.clone();
+        lied.liar.lies(move |asked, told| {
+            if asked.is("GET", &path) {
+                change(&mut told.body);
+            }
+        });
+        let refused = complete(&app, upload, &parts).await.unwrap_err();
+        assert_eq!(refused, (400, "InvalidPart".to_owned()), "{name}");
+        assert_eq!(app.head("data", "k").await.unwrap_err().0, 404, "{name}");
+    }
+    // no part begins there
+    let no_part = path.clone();
+    lied.liar.lies(move |asked, told| {
+        if asked.is("GET", &no_part) {
+            told.body[0] ^= 1;
+        }
+    });
+    assert!(integrity(complete(&app, upload, &parts).await));
+    assert_eq!(app.head("data", "k").await.unwrap_err().0, 404);
+    lied.liar.tells_the_truth();
+    complete(&app, upload, &parts).await.unwrap();
+    assert!(app.get("data", "k").await.unwrap().body == [noise(5 * MIB, 1), noise(1000, 3)].concat());
+}
+
 /// S3 answers 200 before it knows how a Complete ends: an error may stand in the document.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_within_a_200_of_complete_confirms_nothing_and_loses_nothing() {
