@@ -794,6 +794,32 @@ async fn a_staged_part_of_another_attempt_or_with_another_head_completes_nothing
     assert!(app.get("data", "k").await.unwrap().body == [noise(5 * MIB, 1), noise(1000, 3)].concat());
 }
 
+/// Who lists parts by what ListParts says of them has no tag that tells one attempt from another: the store's ETag must.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staged_part_without_its_tag_that_is_replaced_within_complete_completes_nothing() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let id = create(&app, "data", "k", &[]).await;
+    part(&app, ("data", "k", &id), 1, noise(1000, 1)).await.unwrap();
+    let shown = app.send(Method::GET, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap().text();
+    let parts = [(1, elements(&shown, "ETag").remove(0).replace("&quot;", "\""))];
+    let replaced = Arc::new(AtomicBool::new(false));
+    let (flag, rig_app, upload) = (Arc::clone(&replaced), lied.rig.app(), id.clone());
+    let handle = tokio::runtime::Handle::current();
+    lied.liar.lies(move |asked, _| {
+        // between the list of what waits and the GET of it
+        if asked.query.contains("list-type") && !flag.swap(true, Ordering::SeqCst) {
+            let (client, id) = (Client(Arc::clone(&rig_app.0)), upload.clone());
+            let again = async move { part(&client, ("data", "k", &id), 1, noise(1000, 2)).await.unwrap() };
+            tokio::task::block_in_place(|| handle.block_on(again));
+        }
+    });
+    let refused = complete(&app, ("data", "k", &id), &parts).await.unwrap_err();
+    assert_eq!(refused, (400, "InvalidPart".to_owned()));
+    assert!(replaced.load(Ordering::SeqCst));
+    assert_eq!(app.head("data", "k").await.unwrap_err().0, 404);
+}
+
 /// S3 answers 200 before it knows how a Complete ends: an error may stand in the document.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_within_a_200_of_complete_confirms_nothing_and_loses_nothing() {
