@@ -430,6 +430,9 @@ async fn content_headers_of_the_store_are_not_believed() {
     for name in ["content-encoding", "cache-control", "x-amz-meta-evil", "set-cookie"] {
         assert!(!got.headers.contains_key(name), "{name}");
     }
+    // nor where the object has none
+    app.put("data", "k", "text").await.unwrap();
+    assert_eq!(app.get("data", "k").await.unwrap().header("content-type"), "binary/octet-stream");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -526,6 +529,22 @@ async fn sizes_that_are_not_the_objects_are_caught() {
     let text = app.list("data", &[("list-type", "2")]).await.unwrap().text();
     // a size that no sealed object has is shown as it is
     assert_eq!((elements(&text, "Key"), elements(&text, "Size")), (vec!["k".to_owned()], vec!["3".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_answers_a_range_is_refused() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    app.put("data", "k", noise(5000, 1)).await.unwrap();
+    lied.liar.lies(|asked, told| {
+        if asked.method == Method::HEAD {
+            told.status = StatusCode::PARTIAL_CONTENT;
+            told.set("content-range", "bytes 0-99/5512");
+            told.set("content-length", "100");
+        }
+    });
+    assert_eq!(app.head("data", "k").await.unwrap_err().0, 502);
+    assert!(integrity(app.get_with("data", "k", &[("range", "bytes=-100")]).await));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -792,6 +811,31 @@ async fn a_staged_part_of_another_attempt_or_with_another_head_completes_nothing
     lied.liar.tells_the_truth();
     complete(&app, upload, &parts).await.unwrap();
     assert!(app.get("data", "k").await.unwrap().body == [noise(5 * MIB, 1), noise(1000, 3)].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etags_that_are_not_of_their_parts_complete_nothing() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let (id, parts) = two_parts(&app).await;
+    let upload = ("data", "k", id.as_str());
+    let invalid = (400, "InvalidPart".to_owned());
+    // ours, of another part: refused before the store is asked
+    let swapped = [(1, parts[1].1.clone()), (2, parts[0].1.clone())];
+    lied.liar.requests.lock().unwrap().clear();
+    assert_eq!(complete(&app, upload, &swapped).await.unwrap_err(), invalid);
+    assert!(lied.liar.requests.lock().unwrap().iter().all(|asked| asked.method == Method::GET));
+    // the store's, of an attempt before: in the upload, and staged
+    for (number, len) in [(2, 5 * MIB), (3, 1000)] {
+        part(&app, upload, number, noise(len, 7)).await.unwrap();
+        let shown = app.send(Method::GET, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap().text();
+        let etags = elements(&shown, "ETag").into_iter().map(|etag| etag.replace("&quot;", "\""));
+        let listed: Vec<_> = (1..).zip(etags).collect();
+        assert_eq!(listed.len(), number as usize);
+        part(&app, upload, number, noise(len, 8)).await.unwrap();
+        assert_eq!(complete(&app, upload, &listed).await.unwrap_err(), invalid, "{number}");
+    }
+    assert_eq!(app.head("data", "k").await.unwrap_err().0, 404);
 }
 
 /// Who lists parts by what ListParts says of them has no tag that tells one attempt from another: the store's ETag must.
