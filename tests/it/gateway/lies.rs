@@ -379,6 +379,32 @@ async fn another_range_than_was_asked_for_is_caught_and_the_whole_is_sliced_righ
     assert!(got.status == 206 && got.body == body[70_000..=140_000]);
 }
 
+/// Whatever it holds: who answers another question than was asked is not believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_range_than_was_asked_for_is_refused_though_it_is_what_it_says() {
+    const S: usize = 65_552;
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let body = noise(400_000, 1);
+    app.put("data", "k", body.clone()).await.unwrap();
+    let raw = lied.rig.provider_client().get("up-data", "k").await.unwrap().body;
+    // chunks 1 and 2
+    let range = [("range", "bytes=70000-140000")];
+    for (from, to) in [(0, 2), (0, 3), (1, 2), (1, 4), (2, 3), (2, 4), (4, 5)] {
+        let (raw, told_once) = (raw.clone(), AtomicBool::new(false));
+        lied.liar.lies(move |asked, told| {
+            // what is asked for afterwards is answered truly
+            if asked.is("GET", "/up-data/k") && !told_once.swap(true, Ordering::SeqCst) {
+                told.set("content-range", &format!("bytes {}-{}/{}", from * S, to * S - 1, raw.len()));
+                told.body = raw[from * S..to * S].to_vec();
+            }
+        });
+        assert!(integrity(app.get_with("data", "k", &range).await), "chunks {from} to {to}");
+    }
+    lied.liar.tells_the_truth();
+    assert!(app.get_with("data", "k", &range).await.unwrap().body == body[70_000..=140_000]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_that_is_shorter_than_its_content_range_says_releases_no_byte() {
     let lied = Lied::new().await;
