@@ -864,7 +864,7 @@ async fn etags_that_are_not_of_their_parts_complete_nothing() {
     assert_eq!(app.head("data", "k").await.unwrap_err().0, 404);
 }
 
-/// Who lists parts by what ListParts says of them has no tag that tells one attempt from another: the store's ETag must.
+/// Who takes ETags from ListParts has no tag that tells one attempt from another: the store's ETag must.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_staged_part_without_its_tag_that_is_replaced_within_complete_completes_nothing() {
     let lied = Lied::new().await;
