@@ -4,6 +4,7 @@
 //!     cargo bench --bench gateway               five rounds of three seconds per cell
 //!     cargo bench --bench gateway -- 4 KiB      the same, of the cells whose name has one of these words
 //!     cargo bench --bench gateway -- --test     a smoke run
+//!     cargo bench --bench gateway -- --memory   64 transfers of 1 GiB at once, in each direction: what memory they take
 //!     SEALGATE_OTHER=PATH cargo bench …         another build of the program beside this one, in the same run
 //!
 //! Beside them stands a relay, the gateway's own server and client with nothing between: what sealing costs is the difference.
@@ -20,9 +21,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -198,10 +201,11 @@ fn cpu_seconds(root: u32) -> f64 {
     family(root).into_iter().map(ticks).sum::<f64>() / 100.0
 }
 
-fn resident_mib(root: u32) -> f64 {
+/// Resident memory: `VmRSS` now, `VmHWM` at its peak, which may have been the keyring's key derivation.
+fn resident_mib(root: u32, which: &str) -> f64 {
     let peak = |pid: u32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default().to_owned();
+        let line = status.lines().find(|line| line.starts_with(which)).unwrap_or_default().to_owned();
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
     };
     family(root).into_iter().map(peak).sum()
@@ -492,6 +496,83 @@ async fn start_embedded(folder: &Path) -> SocketAddr {
     start_store(Arc::new(Face::new(store, "us-east-1", credential, clock)), ServerSettings::default()).await
 }
 
+/// A body of so many bytes, all the same.
+struct Same(u64);
+
+impl http_body::Body for Same {
+    type Data = Bytes;
+    type Error = body::BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, body::BodyError>>> {
+        static PIECE: [u8; 256 << 10] = [5; 256 << 10];
+        let len = self.0.min(PIECE.len() as u64);
+        self.0 -= len;
+        let piece = Bytes::from_static(&PIECE).slice(..len as usize);
+        Poll::Ready((len > 0).then(|| Ok(http_body::Frame::data(piece))))
+    }
+}
+
+/// Line 8 of the bar: what 64 transfers of 1 GiB at once add to the resident memory of an idle gateway.
+async fn at_once(proxy: &Proxy) {
+    const TRANSFERS: usize = 64;
+    const LEN: u64 = 1 << 30;
+    let (client, bucket) = (client(proxy.address), proxy.bucket);
+    let request = |method: Method, key: &'static str, body: Payload| StoreRequest {
+        method,
+        bucket: Some(bucket),
+        key: Some(key.as_bytes()),
+        query: Query::default(),
+        headers: HeaderMap::new(),
+        body,
+        identity: None,
+        trace: None,
+    };
+    let pid = proxy.child.id();
+    let idle = resident_mib(pid, "VmRSS:");
+    let peak = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&peak);
+    tokio::spawn(async move {
+        loop {
+            seen.fetch_max((resident_mib(pid, "VmRSS:") * 1024.0) as u64, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let put = |key| request(Method::PUT, key, Payload::Stream { body: Same(LEN).boxed_unsync(), len: LEN });
+    client.send(put("1g")).await.unwrap();
+    for method in [Method::PUT, Method::GET] {
+        let begun = (Instant::now(), cpu_seconds(proxy.child.id()));
+        let mut transfers = tokio::task::JoinSet::new();
+        for _ in 0..TRANSFERS {
+            let (client, request) = (
+                Arc::clone(&client),
+                match method {
+                    Method::PUT => put("sink"),
+                    _ => request(Method::GET, "1g", Payload::Empty),
+                },
+            );
+            transfers.spawn(async move {
+                let mut body = client.send(request).await.unwrap().body;
+                let mut len = 0;
+                while let Some(frame) = body.frame().await {
+                    len += frame.unwrap().data_ref().map_or(0, Bytes::len) as u64;
+                }
+                len
+            });
+        }
+        let lens = transfers.join_all().await;
+        assert!(lens.iter().all(|len| *len == if method == Method::GET { LEN } else { 0 }));
+        let (seconds, cpu) = (begun.0.elapsed().as_secs_f64(), cpu_seconds(proxy.child.id()) - begun.1);
+        let grown = peak.swap(0, Ordering::Relaxed) as f64 / 1024.0 - idle;
+        println!(
+            "{TRANSFERS} × 1 GiB at once, {method}: {seconds:.0} s, {cpu:.0} CPU-s of the gateway; idle {idle:.0} MiB"
+        );
+        verdict("MiB above idle at the peak", grown, 128.0);
+    }
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -681,6 +762,9 @@ async fn main() {
             }
         }
     }
+    if std::env::args().any(|argument| argument == "--memory") {
+        return at_once(&proxies[0]).await;
+    }
     let mut cells: BTreeMap<(usize, usize), Vec<Cell>> = BTreeMap::new();
     let mut upstream_per_list = 0.0;
     for round in 0..rounds {
@@ -732,7 +816,7 @@ async fn main() {
             println!("{line} {rate:>10.0} {p50:>9.2} {p99:>9.2}");
         }
     }
-    println!("peak resident memory of sealgate: {:.0} MiB", resident_mib(proxies[0].child.id()));
+    println!("peak resident memory of sealgate: {:.0} MiB", resident_mib(proxies[0].child.id(), "VmHWM:"));
     println!("requests to the store per LIST: {upstream_per_list:.2}");
     if is_smoke {
         return;
