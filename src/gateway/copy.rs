@@ -11,7 +11,7 @@ use super::error::{Failure, FailureSlot};
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, quoted};
 use super::list::listed_etag;
 use super::policy::{Place, Right};
-use super::pump::{self, Plaintext};
+use super::pump::{self, ChecksumSlot, Plaintext};
 use super::read::{MAX_STARTS, Once, Opening, conditions, range_reader};
 use super::tails;
 use super::upstream::{Source, Stored, changed, discard_answer};
@@ -277,7 +277,8 @@ impl Call<'_> {
         let failure = FailureSlot::default();
         let (reader, until) = range_reader(&envelope, layout, plain)?;
         let stored = Stored::unread(source, shape.total, until);
-        Ok(Plaintext::Opened { body: pump::open(reader, stored, plain.len(), failure.clone(), None), failure, hasher })
+        let body = pump::open(reader, stored, plain.len(), failure.clone(), (None, ChecksumSlot::default()));
+        Ok(Plaintext::Opened { body, failure, hasher })
     }
 }
 

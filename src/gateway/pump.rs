@@ -7,7 +7,7 @@
 //!
 //! A transfer holds one chunk, and what the two connections buffer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -19,7 +19,8 @@ use super::upstream::Stored;
 use crate::crypto::aead::TAG_LEN;
 use crate::crypto::wrap::{DataKey, RECORD_LEN};
 use crate::digest::ChecksumHasher;
-use crate::format::open::{BodyReader, Opened};
+use crate::format::metadata::Checksum;
+use crate::format::open::{BodyReader, Opened, Verified};
 use crate::format::parts::{HEAD_LEN, PartSealer};
 use crate::format::seal::ObjectSealer;
 use crate::format::suite::CHUNK_LEN;
@@ -200,7 +201,6 @@ pub(super) async fn zeros(out: &Yielder, mut len: u64) {
 /// What is stored of a body's digests: only what was verified, or carried from where it was.
 fn digests(body: &VerifiedBody, carried: Digests) -> Result<Digests, Failure> {
     use crate::digest::ChecksumType;
-    use crate::format::metadata::Checksum;
     let mut digests = carried;
     if body.md5.is_some() {
         digests.md5 = body.md5;
@@ -254,17 +254,36 @@ impl VerifiedSlot {
     }
 }
 
+/// Where the checksum that a simple object's trailer holds is left, once its whole body was verified.
+pub(super) type ChecksumSlot = Arc<OnceLock<(Checksum, u16)>>;
+
 /// The plaintext of `len` bytes that `reader` opens from what is stored. `lease` is the memory that the transfer takes.
-pub(super) fn open(reader: BodyReader, stored: Stored, len: u64, failure: FailureSlot, lease: Option<Lease>) -> Body {
+pub(super) fn open(
+    reader: BodyReader,
+    stored: Stored,
+    len: u64,
+    failure: FailureSlot,
+    (lease, checksum): (Option<Lease>, ChecksumSlot),
+) -> Body {
     generate(len, failure, move |out| async move {
         let _held = lease;
-        open_into(reader, stored, out).await
+        open_into(reader, stored, out, checksum).await
     })
 }
 
 /// The last plaintext that there is goes on only once all that is read is verified: with it the receiver has as many bytes as
 /// were announced, and takes the object for whole. It is the last chunk, or, where that is empty, the one before it.
-async fn open_into(mut reader: BodyReader, mut stored: Stored, out: Yielder) -> Result<(), Failure> {
+async fn open_into(
+    mut reader: BodyReader,
+    mut stored: Stored,
+    out: Yielder,
+    checksum: ChecksumSlot,
+) -> Result<(), Failure> {
+    let leave = |verified: &Verified| {
+        if let Some(found) = verified.trailer().and_then(|trailer| trailer.digests().checksum.clone()) {
+            let _ = checksum.set(found);
+        }
+    };
     let mut held_back = Bytes::new();
     while let Some(want) = reader.wants() {
         let mut piece = stored.piece(want).await?;
@@ -282,6 +301,7 @@ async fn open_into(mut reader: BodyReader, mut stored: Stored, out: Yielder) -> 
                     }
                 }
                 let verified = reader.finish()?;
+                leave(&verified);
                 let text = held.release(&verified);
                 let (from, len) = (text.as_ptr().addr(), text.len());
                 stored.finish().await;
@@ -295,7 +315,7 @@ async fn open_into(mut reader: BodyReader, mut stored: Stored, out: Yielder) -> 
             out.send(std::mem::replace(&mut held_back, text)).await;
         }
     }
-    reader.finish()?;
+    leave(&reader.finish()?);
     stored.finish().await;
     out.send(held_back).await;
     Ok(())

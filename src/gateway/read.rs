@@ -13,7 +13,7 @@ use super::etag;
 use super::generate::begun;
 use super::headers::{envelope_text, insert_checksum, object_headers, passed_back, upstream_etag};
 use super::policy::Right;
-use super::pump;
+use super::pump::{self, ChecksumSlot};
 use super::tails::Tail;
 use super::upstream::{Shape, Source, Stored, changed, discard, pin};
 use super::{Call, Core, TRANSFER_BASE};
@@ -287,22 +287,36 @@ impl Call<'_> {
             None => None,
         };
         let is_multipart = tail.is_some();
-        let tail = self.tail_for_checksum(&opening, selected, tail).await.map_err(Once::after_first)?;
+        // of what is read whole before it is answered, the tail comes with the rest
+        let is_held = layout.plaintext_len() <= opening.source.place.rule.verify_whole;
+        let tail = if is_held {
+            tail
+        } else {
+            self.tail_for_checksum(&opening, selected, tail).await.map_err(Once::after_first)?
+        };
         let facts = Facts::new(&opening, &layout, tail.as_deref(), selected);
-        let response = facts.response(read, headers)?;
-        let body = self.opened_body(opening, body, layout, is_multipart, selected).await;
+        let mut response = facts.response(read, headers)?;
+        let checksum = ChecksumSlot::default();
+        let body = self.opened_body(opening, body, (layout, is_multipart, selected), Arc::clone(&checksum)).await;
         let body = body.map_err(Once::after_first)?;
+        if let Some((checksum, parts)) = checksum.get()
+            && is_held
+            && selected.is_none()
+            && wants_checksum(headers)
+        {
+            insert_checksum(checksum, Some(*parts), response.headers_mut());
+        }
         Ok(response.map(|_| body))
     }
 
-    /// The plaintext of what was selected. A short one is verified before it is answered.
+    /// The plaintext of what was selected. A short one is verified before it is answered: then `checksum` has what its
+    /// trailer says.
     async fn opened_body(
         &self,
         opening: Opening,
         body: Option<Body>,
-        layout: Layout,
-        is_multipart: bool,
-        selected: Option<Selected>,
+        (layout, is_multipart, selected): (Layout, bool, Option<Selected>),
+        checksum: ChecksumSlot,
     ) -> Result<Body, Failure> {
         let Opening { source, envelope, shape, .. } = opening;
         let (total, failure) = (shape.total, source.exchange.failure.clone());
@@ -324,12 +338,12 @@ impl Call<'_> {
         let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
         if let Some(held) = held {
             let lease = self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?;
-            let opened = pump::open(reader, stored, len, failure.clone(), None);
+            let opened = pump::open(reader, stored, len, failure.clone(), (None, checksum));
             let bytes = collect(opened, held).await.map_err(|_| reason())?;
             return Ok(body::held(bytes, lease));
         }
         let lease = self.core.reserve_transfer(len).await?;
-        begun(pump::open(reader, stored, len, failure.clone(), Some(lease))).await.map_err(|_| reason())
+        begun(pump::open(reader, stored, len, failure.clone(), (Some(lease), checksum))).await.map_err(|_| reason())
     }
 }
 

@@ -129,7 +129,7 @@ impl Whole {
     fn of(headers: &HeaderMap) -> Result<Self, Failure> {
         let received = fields(headers);
         let headers = Headers::new(&received);
-        let over = headers.one("x-amz-checksum-type").ok().flatten().map(|text| {
+        let over = headers.one("x-amz-checksum-type").map_err(|_| wrong_type())?.map(|text| {
             let types = [ChecksumType::Composite, ChecksumType::FullObject];
             types.into_iter().find(|over| text == over.name().as_bytes())
         });
