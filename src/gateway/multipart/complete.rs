@@ -181,8 +181,9 @@ impl Call<'_> {
                 Err(failure) if failure.code() == ErrorCode::NoSuchUpload => failure,
                 Err(failure) if failure.code() == ErrorCode::InvalidPart => {
                     match self.upload_exists(&place, upload).await {
+                        Ok(()) => return Err(failure),
                         Err(gone) if gone.code() == ErrorCode::NoSuchUpload => gone,
-                        _ => return Err(failure),
+                        Err(unknown) => return Err(unknown),
                     }
                 }
                 result => return result,
