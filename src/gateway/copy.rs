@@ -12,7 +12,7 @@ use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_re
 use super::list::listed_etag;
 use super::policy::{Place, Right};
 use super::pump::{self, ChecksumSlot, Plaintext};
-use super::read::{MAX_STARTS, Once, Opening, conditions, range_reader};
+use super::read::{Opening, begun_again, conditions, range_reader};
 use super::tails;
 use super::upstream::{Source, Stored, changed, discard_answer};
 use super::write::{NewObject, write_condition};
@@ -45,14 +45,7 @@ impl Call<'_> {
         from: &CopySource,
         directive: MetadataDirective,
     ) -> Result<Response<Body>, Failure> {
-        for _ in 0..MAX_STARTS {
-            match self.copy_once(object, from, directive).await.map_err(Once::after_first) {
-                Err(Once::Changed) => {}
-                Err(Once::Failed(failure)) => return Err(failure),
-                Ok(response) => return Ok(response),
-            }
-        }
-        Err(ErrorCode::OperationAborted.into())
+        begun_again(|| self.copy_once(object, from, directive)).await
     }
 
     async fn copy_once(
@@ -149,7 +142,6 @@ impl Call<'_> {
         mut metadata: Metadata,
         mut to_store: HeaderMap,
     ) -> Result<Response<Body>, Failure> {
-        let request_headers = &self.accepted.headers;
         // the layout is checked before anything is written
         opening.layout(self.core).await?;
         let context = Context::object(&place.address(&object.key));
@@ -174,17 +166,15 @@ impl Call<'_> {
             headers: to_store,
             ..self.exchange.request(&place.caller)
         };
-        let result = match self.exchange.send(&place.upstream, request).await {
-            Ok(answer) => {
-                let out = passed_back(&answer.headers);
-                match CopyResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, CopyKind::Object)? {
-                    XmlAnswer::Done(result) => Ok((result, out)),
-                    XmlAnswer::Failed(error) => Err(error_in_200(&error).into()),
-                }
+        let sent = async {
+            let answer = self.exchange.send(&place.upstream, request).await?;
+            let out = passed_back(&answer.headers);
+            match CopyResult::parse(&answer.bytes(MAX_ANSWER_LEN).await?, CopyKind::Object)? {
+                XmlAnswer::Done(result) => Ok((result, out)),
+                XmlAnswer::Failed(error) => Err(Failure::from(error_in_200(&error))),
             }
-            Err(error) => Err(Failure::from(error)),
         };
-        let (result, out) = match result {
+        let (result, out) = match sent.await {
             Ok(done) => done,
             // the condition may be the client's, on the copy, or ours, on the source: if that is as it was, the client's
             Err(failure) if matches!(failure.code(), ErrorCode::PreconditionFailed | ErrorCode::NoSuchKey) => {
@@ -194,7 +184,7 @@ impl Call<'_> {
             Err(failure) => return Err(failure),
         };
         // what is there now must be the body that the header is of
-        let mut copied = Source::new(place.clone(), object.key.clone(), None, request_headers, self.exchange);
+        let mut copied = Source::new(place.clone(), object.key.clone(), None, &self.accepted.headers, self.exchange);
         copied.etag = Some(unquoted(&result.etag).to_owned()).filter(|etag| !etag.is_empty());
         if copied.etag.is_none() {
             let there = self.core.head_object(copied, None).await?;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::error::Failure;
+use super::records::is_reserved;
 use super::settings::{Access, BucketRule, CredentialRule};
 use crate::keys::{KeyScope, Purpose};
 use crate::object::{Address, BucketId, ObjectKey};
@@ -15,8 +16,6 @@ use crate::s3::target::BucketName;
 use crate::sigv4::AccessKeyId;
 use crate::store::Upstream;
 use crate::store::settings::Profile;
-
-use super::records::is_reserved;
 
 /// What a request does, as far as rights go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,47 +153,41 @@ impl Call<'_> {
     pub(super) async fn get(&mut self, read: &ReadObject) -> Result<Response<Body>, Failure> {
         let (source, selection) = self.reading(read)?;
         let headers = &self.accepted.headers;
-        // an object that changes between two requests of one read starts it again
-        for _ in 0..MAX_STARTS {
-            match self.get_once(source.clone(), selection, read, headers).await {
-                Err(Once::Changed) => {}
-                Err(Once::Failed(failure)) => return Err(failure),
-                Ok(response) => return Ok(response),
-            }
-        }
-        Err(ErrorCode::OperationAborted.into())
+        begun_again(|| self.get_once(source.clone(), selection, read, headers)).await
     }
 
     /// HeadObject.
     pub(super) async fn head(&mut self, read: &ReadObject) -> Result<Response<Body>, Failure> {
         let (source, selection) = self.reading(read)?;
         let headers = &self.accepted.headers;
-        for _ in 0..MAX_STARTS {
-            let opening = self.core.head_object(source.clone(), Some(&conditions(headers, false)?)).await?;
-            let (layout, tail) = match opening.layout(self.core).await.map_err(Once::after_first) {
-                Err(Once::Changed) => continue,
-                // its tail cannot be read, but its length says that of the plaintext, as in lists
-                Err(Once::Failed(failure))
-                    if failure.code() == ErrorCode::InvalidObjectState && matches!(selection, Selection::Whole) =>
-                {
-                    let len = geometry::plaintext_len(opening.shape.total).ok_or(failure)?;
-                    let facts = Facts { opening: &opening, len, parts: 0, tail: None, selected: None };
-                    return facts.response(read, headers);
-                }
-                Err(Once::Failed(failure)) => return Err(failure),
-                Ok(found) => found,
-            };
-            let selected = select(selection, &layout)?;
-            let tail = match self.tail_for_checksum(&opening, selected, tail).await.map_err(Once::after_first) {
-                Err(Once::Changed) => continue,
-                Err(Once::Failed(failure)) if failure.code() == ErrorCode::InvalidObjectState => None,
-                Err(Once::Failed(failure)) => return Err(failure),
-                Ok(tail) => tail,
-            };
-            let facts = Facts::new(&opening, &layout, tail.as_deref(), selected);
-            return facts.response(read, headers);
-        }
-        Err(ErrorCode::OperationAborted.into())
+        begun_again(|| self.head_once(source.clone(), selection, read, headers)).await
+    }
+
+    async fn head_once(
+        &self,
+        source: Source,
+        selection: Selection,
+        read: &ReadObject,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>, Failure> {
+        let opening = self.core.head_object(source, Some(&conditions(headers, false)?)).await?;
+        let (layout, tail) = match opening.layout(self.core).await {
+            // its tail cannot be read, but its length says that of the plaintext, as in lists
+            Err(failure)
+                if failure.code() == ErrorCode::InvalidObjectState && matches!(selection, Selection::Whole) =>
+            {
+                let len = geometry::plaintext_len(opening.shape.total).ok_or(failure)?;
+                let facts = Facts { opening: &opening, len, parts: 0, tail: None, selected: None };
+                return facts.response(read, headers);
+            }
+            found => found?,
+        };
+        let selected = select(selection, &layout)?;
+        let tail = match self.tail_for_checksum(&opening, selected, tail).await {
+            Err(failure) if failure.code() == ErrorCode::InvalidObjectState => None,
+            tail => tail?,
+        };
+        Facts::new(&opening, &layout, tail.as_deref(), selected).response(read, headers)
     }
 
     /// A simple object's tail, where the checksum that is asked for came behind its body, so that its header has none.
@@ -234,7 +228,7 @@ impl Call<'_> {
         mut selection: Selection,
         read: &ReadObject,
         headers: &HeaderMap,
-    ) -> Result<Response<Body>, Once> {
+    ) -> Result<Response<Body>, Failure> {
         let conditions = conditions(headers, false)?;
         let if_range = headers.get(header::IF_RANGE).filter(|_| matches!(selection, Selection::Range(_)));
         // a suffix and a part are somewhere that only the object's length tells
@@ -251,16 +245,16 @@ impl Call<'_> {
                 // not believed: the header says how long the object is
                 Err(failure) if failure.code() == ErrorCode::InvalidRange => {
                     let opening = self.core.head_object(source, Some(&conditions)).await?;
-                    let (layout, _) = opening.layout(self.core).await.map_err(Once::after_first)?;
+                    let (layout, _) = opening.layout(self.core).await?;
                     select(selection, &layout)?;
                     // it has the range: unless it was replaced in between, the store lies
                     return Err(
                         match opening.source.request(Method::GET, range.as_deref(), None).await.map_err(changed) {
                             Err(failure) if failure.code() == ErrorCode::InvalidRange => {
-                                Failure::integrity("the store refuses a range that the object has").into()
+                                Failure::integrity("the store refuses a range that the object has")
                             }
-                            Err(failure) => Once::after_first(failure),
-                            Ok(_) => Once::Changed,
+                            Err(failure) => failure,
+                            Ok(_) => ErrorCode::OperationAborted.into(),
                         },
                     );
                 }
@@ -272,7 +266,7 @@ impl Call<'_> {
         {
             selection = Selection::Whole;
         }
-        let (layout, tail) = opening.layout(self.core).await.map_err(Once::after_first)?;
+        let (layout, tail) = opening.layout(self.core).await?;
         let selected = select(selection, &layout)?;
         // of a multipart object the bytes of a range were asked for as if it were simple
         let body = match body {
@@ -289,16 +283,12 @@ impl Call<'_> {
         let is_multipart = tail.is_some();
         // of what is read whole before it is answered, the tail comes with the rest
         let is_held = layout.plaintext_len() <= opening.source.place.rule.verify_whole;
-        let tail = if is_held {
-            tail
-        } else {
-            self.tail_for_checksum(&opening, selected, tail).await.map_err(Once::after_first)?
-        };
+        let tail = if is_held { tail } else { self.tail_for_checksum(&opening, selected, tail).await? };
         let facts = Facts::new(&opening, &layout, tail.as_deref(), selected);
         let mut response = facts.response(read, headers)?;
         let checksum = ChecksumSlot::default();
         let body = self.opened_body(opening, body, (layout, is_multipart, selected), Arc::clone(&checksum)).await;
-        let body = body.map_err(Once::after_first)?;
+        let body = body?;
         if let Some((checksum, parts)) = checksum.get()
             && is_held
             && selected.is_none()
@@ -347,30 +337,21 @@ impl Call<'_> {
     }
 }
 
-/// How often a read of an object that changes is begun.
-pub(super) const MAX_STARTS: usize = 3;
+/// How often an operation on an object that changes is begun.
+const MAX_STARTS: usize = 3;
 
-/// Why one round of a read gave no answer.
-pub(super) enum Once {
-    /// The object is another one than a moment ago.
-    Changed,
-    Failed(Failure),
-}
-
-impl Once {
-    /// Of a later request of a read: the object may have changed since the first.
-    pub(super) fn after_first(failure: Failure) -> Self {
-        match failure.code() {
-            ErrorCode::OperationAborted => Self::Changed,
-            _ => Self::Failed(failure),
+/// Begins again what found its object changed between two of its requests, which [`changed`] tells by `OperationAborted`.
+pub(super) async fn begun_again<T, F>(mut round: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    for _ in 1..MAX_STARTS {
+        match round().await {
+            Err(failure) if failure.code() == ErrorCode::OperationAborted => {}
+            done => return done,
         }
     }
-}
-
-impl From<Failure> for Once {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
+    round().await
 }
 
 /// The plaintext that an answer brings, where it is not the whole.

@@ -15,7 +15,7 @@ use super::super::generate::generate;
 use super::super::headers::{forwarded, forwarded_to_reads, passed_back, upstream_etag};
 use super::super::policy::Place;
 use super::super::pump::zeros;
-use super::super::read::MAX_STARTS;
+use super::super::read::begun_again;
 use super::super::tails;
 use super::super::upstream::{Source, content_length, discard_answer};
 use super::super::write::write_condition;
@@ -191,15 +191,7 @@ impl Call<'_> {
             Err(failure) if failure.code() == ErrorCode::NoSuchUpload => failure,
             Err(failure) => return Err(failure),
         };
-        for _ in 0..MAX_STARTS {
-            match self.completed_before(&place, &names, upload, asked).await {
-                Err(failure) if failure.code() == ErrorCode::OperationAborted => {}
-                Ok(None) => return Err(gone),
-                Ok(Some(response)) => return Ok(response),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Err(ErrorCode::OperationAborted.into())
+        begun_again(|| self.completed_before(&place, &names, upload, asked)).await?.ok_or(gone)
     }
 
     async fn complete(

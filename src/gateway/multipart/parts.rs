@@ -9,7 +9,7 @@ use super::super::error::Failure;
 use super::super::headers::{forwarded_to_reads, quoted, upstream_etag};
 use super::super::policy::Place;
 use super::super::pump::{self, Plaintext, VerifiedSlot};
-use super::super::read::{MAX_STARTS, Once};
+use super::super::read::begun_again;
 use super::super::upstream::discard_answer;
 use super::super::write::answered_checksum;
 use super::{MAX_PAGE, MAX_PAGE_LEN, State, UploadNames};
@@ -179,18 +179,8 @@ impl Call<'_> {
         let (place, names) = self.upload_place(upload)?;
         let state = self.state(&place, &names, upload).await?;
         // a source that changes while it is read is begun again
-        for _ in 0..MAX_STARTS {
-            match self
-                .copy_part((&place, &names, upload), &state, number, (from, range))
-                .await
-                .map_err(Once::after_first)
-            {
-                Err(Once::Changed) => {}
-                Err(Once::Failed(failure)) => return Err(failure),
-                Ok(result) => return Ok(document(result.to_xml(CopyKind::Part))),
-            }
-        }
-        Err(ErrorCode::OperationAborted.into())
+        let round = || self.copy_part((&place, &names, upload), &state, number, (from, range));
+        Ok(document(begun_again(round).await?.to_xml(CopyKind::Part)))
     }
 
     async fn copy_part(
