@@ -40,6 +40,7 @@ const PASSED_BACK: &[&str] = &[
     "x-amz-object-lock-retain-until-date",
     "x-amz-object-lock-legal-hold",
     "x-amz-tagging-count",
+    "x-amz-transition-default-minimum-object-size",
     "x-amz-abort-date",
     "x-amz-abort-rule-id",
 ];

@@ -18,11 +18,11 @@ use crate::sigv4::uri::Query;
 use crate::store::StoreRequest;
 
 /// The longest page: 1000 keys of 1024 bytes, percent-encoded, with all that stands around them.
-const MAX_PAGE_LEN: usize = 4 << 20;
+pub(super) const MAX_PAGE_LEN: usize = 4 << 20;
 /// The longest key.
-const MAX_KEY_LEN: usize = 1024;
+pub(super) const MAX_KEY_LEN: usize = 1024;
 /// A page is asked for again at most this often because all of its end was the gateway's own.
-const MAX_ROUNDS: usize = 8;
+pub(super) const MAX_ROUNDS: usize = 8;
 
 /// An ETag in a list, with its quotes, as it is shown.
 pub(super) fn listed_etag(etag: &str) -> String {
@@ -189,14 +189,17 @@ impl Call<'_> {
     }
 }
 
+/// What is behind all reserved keys that begin with as many slashes as this one.
+pub(super) fn behind_reserved(name: &str) -> String {
+    let slashes = name.len() - name.trim_start_matches('/').len();
+    format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))
+}
+
 /// Takes the gateway's own keys out of a page. If the last name of the page was one: what is behind all that begin like it.
 fn strip(page: &mut ListBucketResult) -> Option<String> {
     let last_key = page.contents.last().map(|object| &object.key);
     let last = last_key.into_iter().chain(page.common_prefixes.last()).max();
-    let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| {
-        let slashes = last.len() - last.trim_start_matches('/').len();
-        format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))
-    });
+    let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| behind_reserved(last));
     page.contents.retain(|object| !is_reserved(object.key.as_bytes()));
     page.common_prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
     behind

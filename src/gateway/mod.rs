@@ -4,6 +4,7 @@
 //! A PUT: [`Gateway::handle`](crate::net::server::Handler::handle) → ingress → policy → `write` → `pump` (seals) → store. A GET:
 //! policy → `read` → store → header believed → `pump` (opens). One file per family of operations; one table of errors.
 
+mod attributes;
 mod buckets;
 mod copy;
 mod delete;
@@ -21,9 +22,11 @@ mod pump;
 mod read;
 pub mod records;
 pub mod settings;
+mod sub_resource;
 mod tags;
 mod tails;
 mod upstream;
+mod versions;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -276,6 +279,7 @@ impl Core {
                 call.tagging(object, version_id.as_deref(), *action).await
             }
             Operation::UploadPart { upload, part } => call.upload_part(upload, *part).await,
+            Operation::SubResource(request) => call.sub_resource(request).await,
             other => {
                 call.no_body().await?;
                 match other {
@@ -287,6 +291,20 @@ impl Core {
                     Operation::ListObjectsV2 { bucket, listing, continuation_token, start_after, fetch_owner } => {
                         let from = (continuation_token.as_deref(), start_after.as_deref());
                         call.list_v2(bucket, listing, from, *fetch_owner).await
+                    }
+                    Operation::ListObjectVersions { bucket, listing, key_marker, version_id_marker } => {
+                        call.list_versions(bucket, listing, (key_marker, version_id_marker)).await
+                    }
+                    Operation::GetObjectAttributes {
+                        object,
+                        version_id,
+                        attributes,
+                        max_parts,
+                        part_number_marker,
+                    } => {
+                        let (max_parts, part_number_marker) = (*max_parts, *part_number_marker);
+                        let asked = attributes::Asked { attributes, max_parts, part_number_marker };
+                        call.attributes(object, version_id.as_deref(), asked).await
                     }
                     Operation::ListBuckets { prefix, continuation_token, max_buckets } => {
                         call.list_buckets(prefix.as_deref(), continuation_token.as_deref(), *max_buckets).await

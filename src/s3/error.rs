@@ -51,6 +51,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The bucket takes no ACLs.
+    AccessControlListNotSupported = 400, "The bucket does not allow ACLs.";
     /// Not allowed.
     AccessDenied = 403, "Access Denied";
     /// The `Authorization` header cannot be read, or names another region.
@@ -83,8 +85,12 @@ codes! {
     InvalidAccessKeyId = 403, "The AWS access key ID that you provided does not exist in our records.";
     /// A value that cannot be used.
     InvalidArgument = 400, "Invalid Argument";
+    /// ACLs and the bucket's ownership exclude each other.
+    InvalidBucketAclWithObjectOwnership = 400, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting.";
     /// The bucket's name breaks the rules.
     InvalidBucketName = 400, "The specified bucket is not valid.";
+    /// The bucket is in a state that does not allow it: versions, or a lock.
+    InvalidBucketState = 409, "The request is not valid with the current state of the bucket.";
     /// Content-MD5 is no MD5.
     InvalidDigest = 400, "The Content-MD5 you specified is not valid.";
     /// The location constraint is unknown.
@@ -93,16 +99,24 @@ codes! {
     InvalidObjectState = 403, "The operation is not valid for the object's storage class.";
     /// A part is missing, or its ETag is another one.
     InvalidPart = 400, "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not match the part's entity tag.";
-    /// Parts out of order.
-    InvalidPartOrder = 400, "The list of parts was not in ascending order. Parts list must be specified in order by part number.";
     /// No part of that number.
     InvalidPartNumber = 416, "The requested partnumber is not satisfiable.";
+    /// Parts out of order.
+    InvalidPartOrder = 400, "The list of parts was not in ascending order. Parts list must be specified in order by part number.";
     /// The policy of a POST form cannot be read.
     InvalidPolicyDocument = 400, "The content of the form does not meet the conditions specified in the policy document.";
     /// No byte of the range exists.
     InvalidRange = 416, "The requested range is not satisfiable.";
     /// Anything else that is wrong with a request.
     InvalidRequest = 400, "Invalid Request";
+    /// A retention period that cannot be.
+    InvalidRetentionPeriod = 400, "The retention period specified is not valid.";
+    /// The store has no such storage class.
+    InvalidStorageClass = 400, "The storage class you specified is not valid.";
+    /// A tag that cannot be.
+    InvalidTag = 400, "The tag provided was not a valid tag.";
+    /// A bucket that takes no logs.
+    InvalidTargetBucketForLogging = 400, "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants.";
     /// A session token, which is not supported.
     InvalidToken = 400, "The provided token is malformed or otherwise not valid.";
     /// Path or query cannot be parsed.
@@ -113,8 +127,12 @@ codes! {
     KeyRevoked = 403, "The object's key has been revoked.";
     /// The object key is longer than 1024 bytes.
     KeyTooLongError = 400, "Your key is too long.";
+    /// The ACL cannot be read.
+    MalformedACLError = 400, "The ACL that you provided was not well formed or did not validate against our published schema.";
     /// The body of a POST is not a form.
     MalformedPOSTRequest = 400, "The body of your POST request is not well-formed multipart/form-data.";
+    /// The bucket policy cannot be read.
+    MalformedPolicy = 400, "Policies must be valid JSON and the first byte must be an opening brace.";
     /// The trailer of an aws-chunked body cannot be read.
     MalformedTrailerError = 400, "The request contained trailing data that was not well-formed or did not conform to our published schema.";
     /// The XML body cannot be read.
@@ -133,8 +151,20 @@ codes! {
     MissingSecurityHeader = 400, "Your request is missing a required header.";
     /// No such bucket.
     NoSuchBucket = 404, "The specified bucket does not exist.";
+    /// The bucket has no policy.
+    NoSuchBucketPolicy = 404, "The bucket policy does not exist.";
+    /// The bucket has no CORS configuration.
+    NoSuchCORSConfiguration = 404, "The CORS configuration does not exist.";
     /// No such object.
     NoSuchKey = 404, "The specified key does not exist.";
+    /// The bucket has no lifecycle configuration.
+    NoSuchLifecycleConfiguration = 404, "The lifecycle configuration does not exist.";
+    /// The object is not locked.
+    NoSuchObjectLockConfiguration = 404, "The specified object does not have an ObjectLock configuration.";
+    /// The bucket has no public access block.
+    NoSuchPublicAccessBlockConfiguration = 404, "The public access block configuration was not found.";
+    /// The bucket has no tags.
+    NoSuchTagSet = 404, "The TagSet does not exist.";
     /// No such upload.
     NoSuchUpload = 404, "The specified multipart upload does not exist. The upload ID might not be valid, or the multipart upload might have been aborted or completed.";
     /// No such version.
@@ -143,24 +173,38 @@ codes! {
     NotImplemented = 501, "A header or operation you provided implies functionality that is not implemented.";
     /// Unchanged; has no body.
     NotModified = 304, "Not Modified";
+    /// The bucket has no object lock.
+    ObjectLockConfigurationNotFoundError = 404, "Object Lock configuration does not exist for this bucket.";
     /// The object has no valid seal, in a strict bucket. Ours.
     ObjectNotSealed = 403, "The object is not sealed and this bucket is strict.";
     /// Another operation goes on.
     OperationAborted = 409, "A conflicting conditional operation is currently in progress against this resource. Try again.";
+    /// The bucket has no ownership controls.
+    OwnershipControlsNotFoundError = 404, "The bucket ownership controls were not found.";
     /// A condition does not hold.
     PreconditionFailed = 412, "At least one of the preconditions that you specified did not hold.";
+    /// The bucket has no replication configuration.
+    ReplicationConfigurationNotFoundError = 404, "The replication configuration was not found.";
     /// The header fields are too large.
     RequestHeaderSectionTooLarge = 400, "Your request header section exceeds the maximum allowed request header section size.";
-    /// The client did not send in time.
-    RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";
     /// The client's clock is off.
     RequestTimeTooSkewed = 403, "The difference between the request time and the server's time is too large.";
+    /// The client did not send in time.
+    RequestTimeout = 400, "Your socket connection to the server was not read from or written to within the timeout period.";
+    /// The object is being restored already.
+    RestoreAlreadyInProgress = 409, "Object restore is already in progress.";
+    /// The bucket has no encryption configuration.
+    ServerSideEncryptionConfigurationNotFoundError = 404, "The server side encryption configuration was not found.";
     /// A part of ours, or the store, is not available.
     ServiceUnavailable = 503, "Service is unable to handle request. Reduce your request rate.";
     /// The signature does not hold.
     SignatureDoesNotMatch = 403, "The request signature that the server calculated does not match the signature that you provided. Check your key and signing method.";
     /// Over a limit; `Retry-After` says when to come again.
     SlowDown = 503, "Please reduce your request rate.";
+    /// The account has as many buckets as it may.
+    TooManyBuckets = 400, "You have attempted to create more buckets than allowed.";
+    /// A grant to nobody.
+    UnresolvableGrantByEmailAddress = 400, "The email address that you provided does not match any account on record.";
     /// The store has refused the gateway's own credentials. Ours.
     UpstreamCredentials = 503, "The storage service refuses the gateway's credentials.";
     /// The body is not what `x-amz-content-sha256` says.

@@ -43,6 +43,9 @@ pub const AMZ_HEADERS: &[(&str, HeaderUse)] = &[
     ("x-amz-checksum-xxhash3", HeaderUse::Handled),
     ("x-amz-checksum-xxhash128", HeaderUse::Handled),
     ("x-amz-mp-object-size", HeaderUse::Handled),
+    ("x-amz-object-attributes", HeaderUse::Handled),
+    ("x-amz-max-parts", HeaderUse::Handled),
+    ("x-amz-part-number-marker", HeaderUse::Handled),
     ("x-amz-copy-source", HeaderUse::Handled),
     ("x-amz-copy-source-range", HeaderUse::Handled),
     ("x-amz-copy-source-if-match", HeaderUse::Handled),
@@ -70,6 +73,13 @@ pub const AMZ_HEADERS: &[(&str, HeaderUse)] = &[
     ("x-amz-server-side-encryption-bucket-key-enabled", HeaderUse::Forwarded),
     ("x-amz-bypass-governance-retention", HeaderUse::Forwarded),
     ("x-amz-bucket-object-lock-enabled", HeaderUse::Forwarded),
+    ("x-amz-bucket-object-lock-token", HeaderUse::Forwarded),
+    ("x-amz-object-lock-mode", HeaderUse::Forwarded),
+    ("x-amz-object-lock-retain-until-date", HeaderUse::Forwarded),
+    ("x-amz-object-lock-legal-hold", HeaderUse::Forwarded),
+    ("x-amz-confirm-remove-self-bucket-access", HeaderUse::Forwarded),
+    ("x-amz-transition-default-minimum-object-size", HeaderUse::Forwarded),
+    ("x-amz-skip-destination-validation", HeaderUse::Forwarded),
     ("x-amz-object-ownership", HeaderUse::Forwarded),
     ("x-amz-mfa", HeaderUse::Forwarded),
 ];
@@ -247,6 +257,72 @@ pub enum TagAction {
     Delete,
 }
 
+/// What is done with a sub-resource whose document is the store's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubResourceAction {
+    /// It is read.
+    Get,
+    /// It is replaced.
+    Put,
+    /// It is removed.
+    Delete,
+    /// Something is asked for by it: RestoreObject.
+    Post,
+}
+
+/// A request about a sub-resource that means the same for ciphertext: access, retention, life cycle and the like. Its
+/// documents hold nothing of an object's content and pass as they are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SubResourceRequest {
+    /// AWS's name of the operation.
+    pub name: &'static str,
+    /// The parameter that names the sub-resource.
+    pub resource: &'static str,
+    /// What is done with it.
+    pub action: SubResourceAction,
+    /// Of which bucket.
+    pub bucket: BucketName,
+    /// Of which object of it, if not of the bucket.
+    pub key: Option<ObjectKey>,
+    /// Of which version.
+    pub version_id: Option<String>,
+}
+
+/// What GetObjectAttributes may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectAttribute {
+    /// Its ETag.
+    Etag,
+    /// Its checksum.
+    Checksum,
+    /// Its parts.
+    ObjectParts,
+    /// Its storage class.
+    StorageClass,
+    /// Its size.
+    ObjectSize,
+}
+
+impl ObjectAttribute {
+    fn parse_list(headers: Headers<'_>) -> Result<Vec<Self>, S3Error> {
+        let refusal = || S3Error::argument("x-amz-object-attributes", "Invalid attribute name specified.");
+        let mut all = Vec::new();
+        for (_, value) in headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-object-attributes")) {
+            for word in str::from_utf8(value).map_err(|_| refusal())?.split(',') {
+                all.push(match word.trim_ascii() {
+                    "ETag" => Self::Etag,
+                    "Checksum" => Self::Checksum,
+                    "ObjectParts" => Self::ObjectParts,
+                    "StorageClass" => Self::StorageClass,
+                    "ObjectSize" => Self::ObjectSize,
+                    _ => return Err(refusal()),
+                });
+            }
+        }
+        if all.is_empty() { Err(refusal()) } else { Ok(all) }
+    }
+}
+
 /// What a request asks. It has no `Debug`: it holds object keys.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Operation {
@@ -299,6 +375,32 @@ pub enum Operation {
         key_marker: String,
         /// Where it begins within that key.
         upload_id_marker: String,
+    },
+    /// ListObjectVersions.
+    ListObjectVersions {
+        /// Of which bucket.
+        bucket: BucketName,
+        /// Which keys.
+        listing: Listing,
+        /// Behind which key it begins.
+        key_marker: String,
+        /// Behind which version of that key.
+        version_id_marker: String,
+    },
+    /// A request about a sub-resource that is the store's.
+    SubResource(Box<SubResourceRequest>),
+    /// GetObjectAttributes.
+    GetObjectAttributes {
+        /// Which object.
+        object: ObjectRef,
+        /// Which version.
+        version_id: Option<String>,
+        /// What is asked for.
+        attributes: Vec<ObjectAttribute>,
+        /// The greatest number of parts.
+        max_parts: u32,
+        /// Behind which part it begins.
+        part_number_marker: u32,
     },
     /// DeleteObjects.
     DeleteObjects(BucketName),
@@ -449,7 +551,6 @@ const BUCKET_SUB_RESOURCES: &[SubResource] = &[
     ("session", ["CreateSession", "", "", ""]),
     ("tagging", ["GetBucketTagging", "PutBucketTagging", "DeleteBucketTagging", ""]),
     ("versioning", ["GetBucketVersioning", "PutBucketVersioning", "", ""]),
-    ("versions", ["ListObjectVersions", "", "", ""]),
     ("website", ["GetBucketWebsite", "PutBucketWebsite", "DeleteBucketWebsite", ""]),
 ];
 
@@ -457,7 +558,6 @@ const OBJECT_SUB_RESOURCES: &[SubResource] = &[
     ("acl", ["GetObjectAcl", "PutObjectAcl", "", ""]),
     ("annotation", ["GetObjectAnnotation", "PutObjectAnnotation", "DeleteObjectAnnotation", ""]),
     ("append", ["", "AppendObject", "", "AppendObject"]),
-    ("attributes", ["GetObjectAttributes", "", "", ""]),
     ("encryption", ["", "UpdateObjectEncryption", "", ""]),
     ("legal-hold", ["GetObjectLegalHold", "PutObjectLegalHold", "", ""]),
     ("renameObject", ["", "RenameObject", "", ""]),
@@ -466,6 +566,26 @@ const OBJECT_SUB_RESOURCES: &[SubResource] = &[
     ("select", ["", "", "", "SelectObjectContent"]),
     ("torrent", ["GetObjectTorrent", "", "", ""]),
 ];
+
+/// The sub-resources of buckets and objects that are forwarded; all others of the tables above are refused. Not among them
+/// is what would write or read plaintext that is not there: access logs, websites, inventories.
+const FORWARDED_BUCKET: &[&str] = &[
+    "acl",
+    "cors",
+    "encryption",
+    "lifecycle",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "tagging",
+    "versioning",
+];
+const FORWARDED_OBJECT: &[&str] = &["acl", "legal-hold", "restore", "retention"];
 
 /// The parameters of one request, of which every one must be known.
 struct Parameters<'a>(&'a Query);
@@ -543,25 +663,34 @@ impl Parameters<'_> {
     }
 }
 
-fn sub_resource(table: &[SubResource], method: &str, query: &Query) -> Result<Option<Operation>, S3Error> {
-    for (name, [get, put, delete, post]) in table {
-        if !query.has(name) {
-            continue;
-        }
-        let name = match method {
-            "GET" | "HEAD" => get,
-            "PUT" => put,
-            "DELETE" => delete,
-            "POST" => post,
-            _ => "",
-        };
-        return if name.is_empty() {
-            Err(ErrorCode::MethodNotAllowed.into())
-        } else {
-            Ok(Some(Operation::NotImplemented { name }))
-        };
+fn sub_resource(
+    (table, forwarded): (&[SubResource], &[&str]),
+    method: &str,
+    (bucket, key): (&BucketName, Option<&ObjectKey>),
+    parameters: &Parameters<'_>,
+) -> Result<Option<Operation>, S3Error> {
+    let Some((resource, [get, put, delete, post])) = table.iter().find(|(name, _)| parameters.0.has(name)) else {
+        return Ok(None);
+    };
+    let (name, action) = match method {
+        "GET" => (*get, SubResourceAction::Get),
+        "PUT" => (*put, SubResourceAction::Put),
+        "DELETE" => (*delete, SubResourceAction::Delete),
+        "POST" => (*post, SubResourceAction::Post),
+        _ => return Err(ErrorCode::MethodNotAllowed.into()),
+    };
+    if name.is_empty() {
+        return Err(ErrorCode::MethodNotAllowed.into());
     }
-    Ok(None)
+    if !forwarded.contains(resource) {
+        return Ok(Some(Operation::NotImplemented { name }));
+    }
+    let version: &[&str] = if key.is_some() { &["versionId"] } else { &[] };
+    parameters.only(&[&[*resource], version].concat())?;
+    let version_id = parameters.version_id()?;
+    let (bucket, key) = (bucket.clone(), key.cloned());
+    let request = SubResourceRequest { name, resource, action, bucket, key, version_id };
+    Ok(Some(Operation::SubResource(Box::new(request))))
 }
 
 impl Operation {
@@ -580,17 +709,26 @@ impl Operation {
         let parameters = Parameters(query);
         let operation = match target {
             Target::Service => Self::of_service(method, &parameters),
-            Target::Bucket(bucket) => match sub_resource(BUCKET_SUB_RESOURCES, method, query)? {
-                Some(operation) => Ok(operation),
-                None => Self::of_bucket(method, bucket, &parameters, headers),
-            },
+            Target::Bucket(bucket) => {
+                let tables = (BUCKET_SUB_RESOURCES, FORWARDED_BUCKET);
+                match sub_resource(tables, method, (&bucket, None), &parameters)? {
+                    Some(operation) => Ok(operation),
+                    None => Self::of_bucket(method, bucket, &parameters, headers),
+                }
+            }
             Target::Object(bucket, key) if query.has("tagging") => {
                 Self::of_tagging(method, ObjectRef { bucket, key }, &parameters)
             }
-            Target::Object(bucket, key) => match sub_resource(OBJECT_SUB_RESOURCES, method, query)? {
-                Some(operation) => Ok(operation),
-                None => Self::of_object(method, ObjectRef { bucket, key }, &parameters, headers),
-            },
+            Target::Object(bucket, key) if query.has("attributes") => {
+                Self::of_attributes(method, ObjectRef { bucket, key }, &parameters, headers)
+            }
+            Target::Object(bucket, key) => {
+                let tables = (OBJECT_SUB_RESOURCES, FORWARDED_OBJECT);
+                match sub_resource(tables, method, (&bucket, Some(&key)), &parameters)? {
+                    Some(operation) => Ok(operation),
+                    None => Self::of_object(method, ObjectRef { bucket, key }, &parameters, headers),
+                }
+            }
         }?;
         operation.takes_copy_headers(headers)?;
         Ok(operation)
@@ -622,6 +760,34 @@ impl Operation {
         };
         parameters.only(&["tagging", "versionId"])?;
         Ok(Self::ObjectTagging { object, version_id: parameters.version_id()?, action })
+    }
+
+    fn of_attributes(
+        method: &str,
+        object: ObjectRef,
+        parameters: &Parameters<'_>,
+        headers: Headers<'_>,
+    ) -> Result<Self, S3Error> {
+        if method != "GET" {
+            return Err(ErrorCode::MethodNotAllowed.into());
+        }
+        parameters.only(&["attributes", "versionId"])?;
+        let number = |name: &'static str| {
+            let refusal = || S3Error::argument(name, "Provided header is not an integer or not within its range");
+            let value = headers.one(name).map_err(|_| refusal())?;
+            let number = |value: &[u8]| {
+                let text = str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+                text.and_then(|text| text.parse::<u32>().ok()).filter(|n| i32::try_from(*n).is_ok()).ok_or_else(refusal)
+            };
+            value.map(number).transpose()
+        };
+        Ok(Self::GetObjectAttributes {
+            object,
+            version_id: parameters.version_id()?,
+            attributes: ObjectAttribute::parse_list(headers)?,
+            max_parts: number("x-amz-max-parts")?.unwrap_or(MAX_PAGE).min(MAX_PAGE),
+            part_number_marker: number("x-amz-part-number-marker")?.unwrap_or(0),
+        })
     }
 
     fn of_service(method: &str, parameters: &Parameters<'_>) -> Result<Self, S3Error> {
@@ -674,6 +840,21 @@ impl Operation {
                     key_marker: parameters.text("key-marker")?.unwrap_or_default(),
                     upload_id_marker: parameters.text("upload-id-marker")?.unwrap_or_default(),
                 })
+            }
+            _ if parameters.0.has("versions") => {
+                let names =
+                    ["versions", "prefix", "delimiter", "encoding-type", "max-keys", "key-marker", "version-id-marker"];
+                parameters.only(&names)?;
+                let key_marker = parameters.text("key-marker")?.unwrap_or_default();
+                let version_id_marker = parameters.text("version-id-marker")?.unwrap_or_default();
+                if key_marker.is_empty() && !version_id_marker.is_empty() {
+                    return Err(S3Error::argument(
+                        "version-id-marker",
+                        "A version-id marker cannot be specified without a key marker.",
+                    ));
+                }
+                let listing = parameters.listing("max-keys")?;
+                Ok(Self::ListObjectVersions { bucket, listing, key_marker, version_id_marker })
             }
             _ => match parameters.filled("list-type")?.as_deref() {
                 None | Some("1") => {
@@ -809,6 +990,9 @@ impl Operation {
             Self::ListObjects { .. } => "ListObjects",
             Self::ListObjectsV2 { .. } => "ListObjectsV2",
             Self::ListMultipartUploads { .. } => "ListMultipartUploads",
+            Self::ListObjectVersions { .. } => "ListObjectVersions",
+            Self::SubResource(request) => request.name,
+            Self::GetObjectAttributes { .. } => "GetObjectAttributes",
             Self::DeleteObjects(_) => "DeleteObjects",
             Self::PostObject(_) => "PostObject",
             Self::GetObject(_) => "GetObject",
@@ -841,13 +1025,16 @@ impl Operation {
             | Self::ListObjects { bucket, .. }
             | Self::ListObjectsV2 { bucket, .. }
             | Self::ListMultipartUploads { bucket, .. }
+            | Self::ListObjectVersions { bucket, .. }
             | Self::DeleteObjects(bucket)
             | Self::PostObject(bucket) => Some(bucket),
             Self::GetObject(read) | Self::HeadObject(read) => Some(&read.object.bucket),
+            Self::SubResource(request) => Some(&request.bucket),
             Self::PutObject(object)
             | Self::CopyObject { object, .. }
             | Self::DeleteObject { object, .. }
             | Self::ObjectTagging { object, .. }
+            | Self::GetObjectAttributes { object, .. }
             | Self::CreateMultipartUpload(object) => Some(&object.bucket),
             Self::UploadPart { upload, .. }
             | Self::UploadPartCopy { upload, .. }
@@ -906,6 +1093,10 @@ mod tests {
             ("GET", "/bkt/k", "uploadId=u&max-parts=5&part-number-marker=2", "ListParts"),
             ("GET", "/bkt/k", "acl", "GetObjectAcl"),
             ("PUT", "/bkt", "versioning", "PutBucketVersioning"),
+            ("GET", "/bkt", "versions&key-marker=a&version-id-marker=b&max-keys=3", "ListObjectVersions"),
+            ("GET", "/bkt", "policy", "GetBucketPolicy"),
+            ("PUT", "/bkt/k", "retention&versionId=v", "PutObjectRetention"),
+            ("POST", "/bkt/k", "restore", "RestoreObject"),
             ("POST", "/bkt/k", "select&select-type=2", "SelectObjectContent"),
             ("PUT", "/bkt/k", "renameObject", "RenameObject"),
             ("GET", "/bkt", "versions", "ListObjectVersions"),
@@ -916,7 +1107,22 @@ mod tests {
         assert_eq!(name("PUT", "/bkt/k", "", &[COPY]), "CopyObject");
         assert_eq!(name("PUT", "/bkt/k", "partNumber=1&uploadId=u", &[COPY]), "UploadPartCopy");
         assert_eq!(name("POST", "/bkt", "", &[("content-type", b"multipart/form-data; boundary=x")]), "PostObject");
-        assert!(matches!(parse("GET", "/bkt", "acl", &[]), Ok(Operation::NotImplemented { name: "GetBucketAcl" })));
+        let website = parse("PUT", "/bkt", "website", &[]);
+        assert!(matches!(website, Ok(Operation::NotImplemented { name: "PutBucketWebsite" })));
+        let Ok(Operation::SubResource(acl)) = parse("GET", "/bkt/k", "acl&versionId=v", &[]) else { panic!() };
+        assert_eq!((acl.name, acl.resource, acl.action), ("GetObjectAcl", "acl", SubResourceAction::Get));
+        assert_eq!((acl.key.is_some(), acl.version_id.as_deref()), (true, Some("v")));
+        let asked = [("x-amz-object-attributes", &b"ETag, ObjectSize"[..]), ("x-amz-max-parts", b"2")];
+        let Ok(Operation::GetObjectAttributes { attributes, max_parts: 2, .. }) =
+            parse("GET", "/bkt/k", "attributes", &asked)
+        else {
+            panic!()
+        };
+        assert_eq!(attributes, [ObjectAttribute::Etag, ObjectAttribute::ObjectSize]);
+        for asked in [&[][..], &[("x-amz-object-attributes", &b"Etag"[..])]] {
+            let refused = parse("GET", "/bkt/k", "attributes", asked);
+            assert_eq!(refused.err(), Some((400, ErrorCode::InvalidArgument)));
+        }
     }
 
     #[test]
@@ -927,6 +1133,8 @@ mod tests {
             ("PUT", "/bkt/k", "newFeature=1"),
             ("GET", "/bkt", "prefix=a&Prefix=b"),
             ("PUT", "/bkt/k", "versionId=v"),
+            ("GET", "/bkt", "acl&versionId=v"),
+            ("GET", "/bkt/k", "acl&prefix=v"),
             ("DELETE", "/bkt", "x"),
             ("GET", "/", "y"),
             ("GET", "/bkt/k", "x-amz-new=1"),
@@ -997,6 +1205,9 @@ mod tests {
             ("POST", "/bkt/k", "", ErrorCode::MethodNotAllowed),
             ("POST", "/bkt", "", ErrorCode::MethodNotAllowed),
             ("PATCH", "/bkt/k", "", ErrorCode::MethodNotAllowed),
+            ("DELETE", "/bkt", "acl", ErrorCode::MethodNotAllowed),
+            ("HEAD", "/bkt/k", "retention", ErrorCode::MethodNotAllowed),
+            ("GET", "/bkt", "versions&version-id-marker=v", ErrorCode::InvalidArgument),
             ("get", "/bkt/k", "", ErrorCode::MethodNotAllowed),
             ("PUT", "/", "", ErrorCode::MethodNotAllowed),
         ] {

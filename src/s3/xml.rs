@@ -776,6 +776,242 @@ impl ListBucketResult {
     }
 }
 
+/// What a version in a list is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ListedVersionKind {
+    /// An object.
+    Version {
+        /// Its ETag, with the quotes.
+        etag: String,
+        /// Its size.
+        size: u64,
+        /// Its storage class.
+        storage_class: Option<String>,
+    },
+    /// The mark that the object was deleted.
+    DeleteMarker,
+}
+
+/// One version in a list.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// Its key.
+    pub key: String,
+    /// Its id.
+    pub version_id: String,
+    /// Whether it is the one that is read without an id.
+    pub is_latest: bool,
+    /// When it was made.
+    pub last_modified: Timestamp,
+    /// Its owner.
+    pub owner: Option<Owner>,
+    /// What it is.
+    pub kind: ListedVersionKind,
+}
+
+/// The answer of ListObjectVersions; versions and delete markers in the order in which they came.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ListVersionsResult {
+    /// The bucket.
+    pub name: String,
+    /// Keys begin with it.
+    pub prefix: String,
+    /// What ends a common prefix.
+    pub delimiter: Option<String>,
+    /// Where it begins.
+    pub key_marker: String,
+    /// Where it begins within that key.
+    pub version_id_marker: String,
+    /// Where the next one begins.
+    pub next_key_marker: Option<String>,
+    /// Where the next one begins within that key.
+    pub next_version_id_marker: Option<String>,
+    /// The greatest number of entries.
+    pub max_keys: u32,
+    /// Whether more follows.
+    pub is_truncated: bool,
+    /// How names are written.
+    pub encoding: KeyEncoding,
+    /// The versions.
+    pub versions: Vec<ListedVersion>,
+    /// The common prefixes.
+    pub common_prefixes: Vec<String>,
+}
+
+impl ListVersionsResult {
+    /// The document.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        let (mut xml, encoding) = (XmlWriter::new(), self.encoding);
+        xml.root("ListVersionsResult");
+        xml.text("Name", &self.name);
+        encoding.write(&mut xml, "Prefix", &self.prefix);
+        encoding.write(&mut xml, "KeyMarker", &self.key_marker);
+        xml.text("VersionIdMarker", &self.version_id_marker);
+        encoding.option(&mut xml, "NextKeyMarker", self.next_key_marker.as_deref());
+        xml.option("NextVersionIdMarker", self.next_version_id_marker.as_deref());
+        xml.number("MaxKeys", self.max_keys);
+        encoding.option(&mut xml, "Delimiter", self.delimiter.as_deref());
+        encoding.declare(&mut xml);
+        xml.number("IsTruncated", self.is_truncated);
+        for version in &self.versions {
+            let element = match version.kind {
+                ListedVersionKind::Version { .. } => "Version",
+                ListedVersionKind::DeleteMarker => "DeleteMarker",
+            };
+            xml.open(element);
+            encoding.write(&mut xml, "Key", &version.key);
+            xml.text("VersionId", &version.version_id);
+            xml.number("IsLatest", version.is_latest);
+            xml.text("LastModified", &format_time(version.last_modified));
+            if let ListedVersionKind::Version { etag, size, storage_class } = &version.kind {
+                xml.text("ETag", etag);
+                xml.number("Size", size);
+                xml.option("StorageClass", storage_class.as_deref());
+            }
+            xml.owner("Owner", version.owner.as_ref());
+            xml.close(element);
+        }
+        encoding.write_prefixes(&mut xml, &self.common_prefixes);
+        xml.close("ListVersionsResult");
+        xml.finish()
+    }
+
+    /// Reads a store's answer.
+    pub fn parse(body: &[u8]) -> Result<Self, XmlError> {
+        let root = rooted(body, "ListVersionsResult")?;
+        let encoding = KeyEncoding::of(&root);
+        let mut versions = Vec::new();
+        for version in root.children.iter().filter(|child| matches!(child.name.as_str(), "Version" | "DeleteMarker")) {
+            let kind = if version.name == "Version" {
+                ListedVersionKind::Version {
+                    etag: version.need("ETag")?,
+                    size: version.number("Size")?.ok_or(XmlError("a size is missing"))?,
+                    storage_class: version.owned("StorageClass"),
+                }
+            } else {
+                ListedVersionKind::DeleteMarker
+            };
+            versions.push(ListedVersion {
+                key: encoding.read(version, "Key")?.ok_or(XmlError("a key is missing"))?,
+                version_id: version.need("VersionId")?,
+                is_latest: version.flag("IsLatest")?,
+                last_modified: version.time("LastModified")?.ok_or(XmlError("a time is missing"))?,
+                owner: Owner::of(version, "Owner"),
+                kind,
+            });
+        }
+        Ok(Self {
+            name: root.owned("Name").unwrap_or_default(),
+            prefix: encoding.read(&root, "Prefix")?.unwrap_or_default(),
+            delimiter: encoding.read(&root, "Delimiter")?.filter(|text| !text.is_empty()),
+            key_marker: encoding.read(&root, "KeyMarker")?.unwrap_or_default(),
+            version_id_marker: root.owned("VersionIdMarker").unwrap_or_default(),
+            next_key_marker: encoding.read(&root, "NextKeyMarker")?.filter(|text| !text.is_empty()),
+            next_version_id_marker: root.owned("NextVersionIdMarker").filter(|text| !text.is_empty()),
+            max_keys: root.number("MaxKeys")?.unwrap_or(MAX_PAGE),
+            is_truncated: root.flag("IsTruncated")?,
+            common_prefixes: encoding.prefixes(&root)?,
+            encoding,
+            versions,
+        })
+    }
+}
+
+/// A part in the answer of GetObjectAttributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AttributePart {
+    /// Its position.
+    pub number: u32,
+    /// Its size.
+    pub size: u64,
+}
+
+/// A page of an object's parts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AttributeParts {
+    /// How many there are.
+    pub total: u32,
+    /// Behind which one the page begins.
+    pub marker: u32,
+    /// Which one is its last.
+    pub next: u32,
+    /// The greatest number of entries.
+    pub max: u32,
+    /// Whether more follows.
+    pub is_truncated: bool,
+    /// The parts.
+    pub parts: Vec<AttributePart>,
+}
+
+/// The answer of GetObjectAttributes: what was asked for, and is there.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct GetObjectAttributesResponse {
+    /// The ETag, without quotes.
+    pub etag: Option<String>,
+    /// The checksum, with the number of parts behind a composite one.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumType, String)>,
+    /// The parts.
+    pub parts: Option<AttributeParts>,
+    /// The storage class.
+    pub storage_class: Option<String>,
+    /// The size.
+    pub size: Option<u64>,
+}
+
+impl GetObjectAttributesResponse {
+    /// The document.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        let mut xml = XmlWriter::new();
+        xml.root("GetObjectAttributesResponse");
+        xml.option("ETag", self.etag.as_deref());
+        if let Some((algorithm, over, value)) = &self.checksum {
+            xml.open("Checksum");
+            xml.text(&checksum_element(*algorithm), value);
+            xml.text("ChecksumType", over.name());
+            xml.close("Checksum");
+        }
+        if let Some(parts) = &self.parts {
+            xml.open("ObjectParts");
+            xml.number("PartsCount", parts.total);
+            xml.number("PartNumberMarker", parts.marker);
+            xml.number("NextPartNumberMarker", parts.next);
+            xml.number("MaxParts", parts.max);
+            xml.number("IsTruncated", parts.is_truncated);
+            for part in &parts.parts {
+                xml.open("Part");
+                xml.number("PartNumber", part.number);
+                xml.number("Size", part.size);
+                xml.close("Part");
+            }
+            xml.close("ObjectParts");
+        }
+        xml.option("StorageClass", self.storage_class.as_deref());
+        if let Some(size) = self.size {
+            xml.number("ObjectSize", size);
+        }
+        xml.close("GetObjectAttributesResponse");
+        xml.finish()
+    }
+}
+
+/// Whether these bytes are one XML document without a document type, processing instructions and entities of its own, and
+/// of a size that S3's documents have.
+#[must_use]
+pub fn is_plain_document(bytes: &[u8]) -> bool {
+    Element::parse(bytes, XmlLimits { depth: 16, ..XmlLimits::ANSWER }).is_ok()
+}
+
+/// Whether a RestoreRequest asks for more than the object itself to be brought back.
+pub fn restores_elsewhere(body: &[u8]) -> Result<bool, S3Error> {
+    let root = Element::parse(body, XmlLimits { depth: 8, ..XmlLimits::SMALL })?;
+    if root.name != "RestoreRequest" {
+        return Err(ErrorCode::MalformedXML.into());
+    }
+    Ok(["Type", "SelectParameters", "OutputLocation"].iter().any(|name| root.child(name).is_some()))
+}
+
 /// One bucket of ListBuckets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedBucket {

@@ -9,5 +9,6 @@ mod operations;
 mod process;
 mod reads;
 pub mod rig;
+mod sub_resources;
 mod tls;
 mod writes;

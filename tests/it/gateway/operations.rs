@@ -333,7 +333,7 @@ async fn what_is_not_built_is_501_and_nothing_is_forwarded() {
     let rig = Rig::new().await;
     let app = rig.app();
     let before = rig.provider.stats.accepted.load(std::sync::atomic::Ordering::Relaxed);
-    for query in ["acl", "tagging", "versions", "policy", "lifecycle"] {
+    for query in ["website", "logging", "accelerate", "inventory", "metrics", "newFeature"] {
         assert_eq!(app.list("data", &[(query, "")]).await.unwrap_err(), (501, "NotImplemented".to_owned()), "{query}");
     }
     let refused = app.put_with("data", "k", &[("x-amz-server-side-encryption-customer-key", "x")], "x").await;
