@@ -47,7 +47,7 @@ use sealgate::secret::Secret;
 use sealgate::sigv4::AccessKeyId;
 use sealgate::sigv4::uri::Query;
 use sealgate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
-use sealgate::store::{Payload, StoreRequest, Upstream};
+use sealgate::store::{Identity, Payload, StoreRequest, Upstream};
 use zeroize::Zeroizing;
 
 const MIB: usize = 1 << 20;
@@ -355,7 +355,16 @@ fn of_upload(
         encoded.push(*name, *value);
     }
     let (bucket, key) = (Some(at.0), Some(at.1.as_bytes()));
-    StoreRequest { method, bucket, key, query: encoded, headers: HeaderMap::new(), body, identity: None, trace: None }
+    StoreRequest {
+        method,
+        bucket,
+        key,
+        query: encoded,
+        headers: HeaderMap::new(),
+        body,
+        identity: Identity::Own,
+        trace: None,
+    }
 }
 
 /// One multipart upload, its parts side by side.
@@ -415,7 +424,7 @@ async fn once(client: &Arc<Upstream>, bucket: &'static str, work: Workload, body
         query,
         headers,
         body: payload,
-        identity: None,
+        identity: Identity::Own,
         trace: None,
     };
     let answer = client.send(request).await.unwrap_or_else(|error| panic!("{}: {error}", work.name));
@@ -527,7 +536,7 @@ async fn at_once(proxy: &Proxy) {
         query: Query::default(),
         headers: HeaderMap::new(),
         body,
-        identity: None,
+        identity: Identity::Own,
         trace: None,
     };
     let pid = proxy.child.id();

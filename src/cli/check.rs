@@ -24,7 +24,7 @@ use crate::secret::Secret;
 use crate::sigv4::AccessKeyId;
 use crate::sigv4::uri::Query;
 use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
-use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
+use crate::store::{Answer, Identity, Payload, StoreError, StoreRequest, Upstream};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -124,7 +124,7 @@ async fn send(
         query: Query::default(),
         headers: map,
         body: body.map_or(Payload::Empty, |body| Payload::Bytes(Bytes::from_static(body))),
-        identity: None,
+        identity: Identity::Own,
         trace: None,
     };
     client.send(request).await

@@ -489,9 +489,11 @@ impl Loader<'_> {
             let tenant = self.tenant(&mut table);
             let expected = "the name of a keyring entry is expected";
             let kek = table.required_parsed("kek", expected, |text| text.parse::<EntryName>().ok());
-            for (key, only) in [("mode", "strict"), ("ranges", "streamed"), ("etag", "opaque"), ("anonymous", "none")] {
+            for (key, only) in [("mode", "strict"), ("ranges", "streamed"), ("etag", "opaque")] {
                 table.only(key, only);
             }
+            let anonymous = [("none", None), ("read", Some(Access::ReadOnly)), ("read-write", Some(Access::ReadWrite))];
+            let anonymous = table.choice("anonymous", &anonymous).flatten();
             let recovery = table.boolean("recovery", true);
             let verify_whole = table.size("verify_whole", 1 << 20, (0, 64 << 20));
             let expected = "the name of a bucket of the same upstream is expected";
@@ -509,6 +511,7 @@ impl Loader<'_> {
                     kek: kek.value,
                     recovery,
                     verify_whole,
+                    anonymous,
                     state_bucket: state_bucket.map(|at| at.value),
                 };
                 buckets.push(At { line, value });

@@ -38,7 +38,7 @@ use crate::secret::Secret;
 use crate::sigv4::AccessKeyId;
 use crate::sigv4::uri::Query;
 use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings};
-use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
+use crate::store::{Answer, Identity, Payload, StoreError, StoreRequest, Upstream};
 
 pub use leak::{Leak, find_leak};
 
@@ -295,7 +295,7 @@ impl Demo {
             query: Query::default(),
             headers,
             body,
-            identity: None,
+            identity: Identity::Own,
             trace: None,
         };
         Ok(client.send(request).await?)

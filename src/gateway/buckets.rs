@@ -13,6 +13,7 @@ use super::upstream::discard_answer;
 use crate::clock::Timestamp;
 use crate::ingress::answer::document;
 use crate::net::body::{self, Body};
+use crate::object::ObjectKey;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::target::BucketName;
 use crate::s3::xml::{
@@ -199,6 +200,28 @@ impl Call<'_> {
             HeaderValue::from_str(&self.core.region).map_err(|_| Failure::ours("a region that is no header"))?;
         response.headers_mut().insert(HeaderName::from_static("x-amz-bucket-region"), region);
         Ok(response)
+    }
+
+    /// A preflight request: the store's CORS rules judge it. Their verdict is added to every answer whose request came from a
+    /// page.
+    pub(super) async fn preflight(
+        &mut self,
+        bucket: &BucketName,
+        key: Option<&ObjectKey>,
+    ) -> Result<Response<Body>, Failure> {
+        let place = match key {
+            Some(key) => self.core.policy.place_of(self.caller, bucket, key, Right::Preflight)?,
+            None => self.core.policy.place(self.caller, bucket, Right::Preflight)?,
+        };
+        self.exchange.note_bucket(place.id.as_str());
+        let request = StoreRequest {
+            method: Method::OPTIONS,
+            bucket: Some(&place.upstream_name),
+            key: key.map(ObjectKey::as_bytes),
+            ..self.exchange.request(&place.caller)
+        };
+        discard_answer(self.exchange.send(&place.upstream, request).await?).await;
+        Ok(Response::new(body::empty()))
     }
 
     /// GetBucketLocation: the gateway's region, if the bucket is there.

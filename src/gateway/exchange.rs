@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
@@ -17,7 +18,7 @@ use super::policy::{Caller, UnderWay};
 use crate::net::body::{Body, BodyError};
 use crate::net::budget::Lease;
 use crate::sigv4::uri::Query;
-use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
+use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream, cors_headers};
 use crate::telemetry::{self, Blame, Metrics, RequestRecord};
 
 /// What is known of the request so far.
@@ -27,6 +28,8 @@ struct Noted {
     bucket_id: Option<String>,
     operation: Option<&'static str>,
     failure: Option<Failure>,
+    /// What the store says to pages of other origins.
+    cors: HeaderMap,
 }
 
 /// What is taken as long as anybody works for the request, its client gone or not.
@@ -44,6 +47,8 @@ pub(super) struct Exchange {
     method: &'static str,
     protocol: &'static str,
     tls: bool,
+    /// What a browser says of the page that asks; the store judges it.
+    page: HeaderMap,
     begun: Instant,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -63,16 +68,18 @@ impl Exchange {
     pub(super) fn new(
         request_id: String,
         trace: telemetry::trace::TraceContext,
-        head: (&Method, http::Version, bool),
+        head: (&Parts, bool),
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        let (method, version, tls) = head;
+        let (head, tls) = head;
+        let (method, version) = (&head.method, head.version);
         Arc::new(Self {
             request_id,
             trace,
             method: method_name(method),
             protocol: if version == http::Version::HTTP_2 { "h2" } else { "http/1.1" },
             tls,
+            page: page_headers(&head.headers),
             begun: Instant::now(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -142,13 +149,14 @@ impl Exchange {
             query: Query::default(),
             headers: HeaderMap::new(),
             body: Payload::Empty,
-            identity: caller.rule.upstream_credentials.as_ref(),
+            identity: caller.identity(),
             trace: self.trace.traceparent(),
         }
     }
 
     /// Sends one request to the store, and accounts for it.
-    pub(super) async fn send(&self, upstream: &Upstream, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
+    pub(super) async fn send(&self, upstream: &Upstream, mut request: StoreRequest<'_>) -> Result<Answer, StoreError> {
+        request.headers.extend(self.page.clone());
         let begun = Instant::now();
         // one place for each request of a client's, until it is answered: further ones for it wait for nobody
         if !self.has_place.swap(true, Ordering::Relaxed) {
@@ -159,7 +167,21 @@ impl Exchange {
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.upstream_requests.fetch_add(1, Ordering::Relaxed);
+        if !self.page.is_empty() {
+            match &answer {
+                Ok(answer) => self.note(|noted| noted.cors = cors_headers(&answer.headers)),
+                Err(StoreError::Refused(refused)) => self.note(|noted| noted.cors.clone_from(&refused.cors)),
+                Err(_) => {}
+            }
+        }
         answer
+    }
+
+    /// What the store said last to pages of other origins.
+    pub(super) fn cors(&self) -> HeaderMap {
+        let mut cors = HeaderMap::new();
+        self.note(|noted| cors = std::mem::take(&mut noted.cors));
+        cors
     }
 
     fn record(&self, status: u16, first_byte: Option<Duration>, completed: bool) {
@@ -199,6 +221,15 @@ impl Exchange {
         self.metrics.observe(&record);
         telemetry::access_line(&record);
     }
+}
+
+/// What of a request's headers the store's CORS rules judge.
+fn page_headers(headers: &HeaderMap) -> HeaderMap {
+    let names = [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
+    if !headers.contains_key(header::ORIGIN) {
+        return HeaderMap::new();
+    }
+    names.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect()
 }
 
 /// A method's name, from a list: what a client sends does not reach the log.

@@ -114,8 +114,8 @@ impl Gateway {
         let budget = Budget::new(limits.memory);
         metrics.memory_limit.set(i64::try_from(budget.total()).unwrap_or(i64::MAX));
         Self(Arc::new(Core {
-            verifier: Verifier::new(&region, &domains, secrets),
-            policy: Policy::new(buckets, credentials, upstreams),
+            verifier: Verifier::new(&region, &domains, secrets).with_anonymous(),
+            policy: Policy::new(buckets, credentials, upstreams, limits.requests),
             region,
             limits,
             keys,
@@ -252,8 +252,11 @@ impl Core {
     ) -> Result<Response<Body>, Failure> {
         self.check_size(&head)?;
         let mut accepted = self.verifier.accept(head, self.clock.now())?;
-        let caller = Arc::clone(self.policy.caller(&accepted.caller)?);
-        exchange.note_caller(accepted.caller.as_str(), accepted.operation.name());
+        let caller = Arc::clone(match &accepted.caller {
+            Some(id) => self.policy.caller(id)?,
+            None => self.policy.nobody(&accepted.operation)?,
+        });
+        exchange.note_caller(caller.rule.access_key_id.as_str(), accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         let operation = accepted.operation.clone();
         if has_steps(&operation) {
@@ -309,6 +312,7 @@ impl Core {
                     Operation::ListBuckets { prefix, continuation_token, max_buckets } => {
                         call.list_buckets(prefix.as_deref(), continuation_token.as_deref(), *max_buckets).await
                     }
+                    Operation::Preflight { bucket, key } => call.preflight(bucket, key.as_ref()).await,
                     Operation::HeadBucket(bucket) => call.head_bucket(bucket).await,
                     Operation::DeleteBucket(bucket) => call.delete_bucket(bucket).await,
                     Operation::GetBucketLocation(bucket) => call.bucket_location(bucket).await,
@@ -378,7 +382,7 @@ impl Handler for Gateway {
         let traceparent = head.headers.get("traceparent").map(HeaderValue::as_bytes);
         let context = trace::TraceContext::parse(traceparent, span);
         let method = head.method.clone();
-        let exchange = Exchange::new(request_id, context, (&method, head.version, peer.tls), Arc::clone(&core.metrics));
+        let exchange = Exchange::new(request_id, context, (&head, peer.tls), Arc::clone(&core.metrics));
         let unrecorded = Unrecorded::new(&exchange);
         let expects_continue = head.headers.contains_key(header::EXPECT);
         let len = upstream::content_length(&head.headers);
@@ -399,6 +403,7 @@ impl Handler for Gateway {
                 refusal(&failure, &method, &exchange.request_id)
             }
         };
+        response.headers_mut().extend(exchange.cors());
         if let Ok(value) = HeaderValue::from_str(&exchange.request_id) {
             response.headers_mut().insert(HeaderName::from_static("x-amz-request-id"), value);
         }

@@ -6,16 +6,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use zeroize::Zeroizing;
+
 use super::error::Failure;
 use super::records::is_reserved;
-use super::settings::{Access, BucketRule, CredentialRule};
+use super::settings::{Access, BucketRule, CredentialRule, NamePattern};
 use crate::keys::{KeyScope, Purpose};
-use crate::object::{Address, BucketId, ObjectKey};
+use crate::object::{Address, BucketId, ObjectKey, TenantId};
 use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::Operation;
 use crate::s3::target::BucketName;
+use crate::secret::Secret;
 use crate::sigv4::AccessKeyId;
-use crate::store::Upstream;
 use crate::store::settings::Profile;
+use crate::store::{Identity, Upstream};
 
 /// What a request does, as far as rights go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +34,14 @@ pub(super) enum Right {
     Change,
     /// Asks whether the bucket is there.
     Probe,
+    /// Asks what a page of another origin may do: no more than the store's CORS rules say.
+    Preflight,
 }
 
 impl Access {
     const fn allows(self, right: Right) -> bool {
         match (self, right) {
-            (Self::ReadWrite, _) | (_, Right::Probe) => true,
+            (Self::ReadWrite, _) | (_, Right::Probe | Right::Preflight) => true,
             (Self::ReadOnly, right) => matches!(right, Right::Read | Right::List),
             (Self::WriteOnly, right) => matches!(right, Right::Write),
         }
@@ -45,6 +51,8 @@ impl Access {
 /// A credential with its account of use.
 pub(super) struct Caller {
     pub(super) rule: CredentialRule,
+    /// Whether it is nobody: its requests to the store are not signed either.
+    is_anonymous: bool,
     under_way: AtomicU32,
     bucket: Mutex<TokenBucket>,
 }
@@ -67,7 +75,32 @@ impl Drop for UnderWay {
 impl Caller {
     pub(super) fn new(rule: CredentialRule) -> Arc<Self> {
         let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
-        Arc::new(Self { rule, under_way: AtomicU32::new(0), bucket })
+        Arc::new(Self { rule, is_anonymous: false, under_way: AtomicU32::new(0), bucket })
+    }
+
+    /// Whoever asks a tenant's buckets without a signature. Its rule names no bucket: each bucket's own rule allows it.
+    fn anonymous(tenant: &TenantId, max_requests: u32) -> Option<Arc<Self>> {
+        let rule = CredentialRule {
+            access_key_id: AccessKeyId::parse("anonymous")?,
+            secret: Arc::new(Secret::from_text(&Zeroizing::new(String::new()))),
+            tenant: tenant.clone(),
+            buckets: vec![NamePattern::Prefix(String::new())],
+            access: Access::ReadWrite,
+            upstream_credentials: None,
+            max_requests,
+            requests_per_second: None,
+        };
+        let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
+        Some(Arc::new(Self { rule, is_anonymous: true, under_way: AtomicU32::new(0), bucket }))
+    }
+
+    /// As whom the store is asked on its behalf.
+    pub(super) fn identity(&self) -> Identity<'_> {
+        match &self.rule.upstream_credentials {
+            _ if self.is_anonymous => Identity::Nobody,
+            Some(credentials) => Identity::Of(credentials),
+            None => Identity::Own,
+        }
     }
 
     /// Begins a request, or refuses it: too many at once, or in this second.
@@ -135,6 +168,8 @@ impl Place {
 pub(super) struct Policy {
     rules: Vec<Arc<BucketRule>>,
     callers: HashMap<AccessKeyId, Arc<Caller>>,
+    /// For each tenant whoever has no signature.
+    anonymous: Vec<Arc<Caller>>,
     upstreams: HashMap<String, Arc<Upstream>>,
 }
 
@@ -143,17 +178,40 @@ impl Policy {
         rules: Vec<BucketRule>,
         credentials: Vec<CredentialRule>,
         upstreams: impl IntoIterator<Item = Arc<Upstream>>,
+        max_requests: u32,
     ) -> Self {
+        let mut tenants: Vec<&TenantId> = rules.iter().map(|rule| &rule.tenant).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        // those who sign always find room
+        let anonymous = tenants.into_iter().filter_map(|tenant| Caller::anonymous(tenant, (max_requests / 2).max(1)));
+        let anonymous = anonymous.collect();
         let callers = credentials.into_iter().map(|rule| (rule.access_key_id.clone(), Caller::new(rule)));
         Self {
             rules: rules.into_iter().map(Arc::new).collect(),
             callers: callers.collect(),
+            anonymous,
             upstreams: upstreams.into_iter().map(|upstream| (upstream.name().to_owned(), upstream)).collect(),
         }
     }
 
     pub(super) fn caller(&self, id: &AccessKeyId) -> Result<&Arc<Caller>, Failure> {
         self.callers.get(id).ok_or_else(|| ErrorCode::InvalidAccessKeyId.into())
+    }
+
+    /// Who asks without a signature. The bucket tells whose it is; a name that two tenants give to a bucket tells nothing.
+    pub(super) fn nobody(&self, operation: &Operation) -> Result<&Arc<Caller>, Failure> {
+        let denied = || Failure::from(ErrorCode::AccessDenied);
+        let bucket = operation.bucket().ok_or_else(denied)?;
+        let is_preflight = matches!(operation, Operation::Preflight { .. });
+        let mut found = self.anonymous.iter().filter(|caller| {
+            let rule = BucketRule::chosen(self.rules_of(caller).cloned(), bucket.as_str());
+            rule.is_some_and(|rule| is_preflight || rule.anonymous.is_some())
+        });
+        match (found.next(), found.next()) {
+            (Some(caller), None) => Ok(caller),
+            _ => Err(denied()),
+        }
     }
 
     /// The rules of a caller's tenant.
@@ -180,6 +238,10 @@ impl Policy {
         }
         let rule = BucketRule::chosen(self.rules_of(caller).cloned(), bucket.as_str())
             .ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
+        let is_let_in = || right == Right::Preflight || rule.anonymous.is_some_and(|access| access.allows(right));
+        if caller.is_anonymous && !is_let_in() {
+            return Err(ErrorCode::AccessDenied.into());
+        }
         let names = rule.names(bucket)?.ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
         Ok(Place {
             upstream: Arc::clone(self.upstream(&rule.upstream)?),

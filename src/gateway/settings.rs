@@ -119,6 +119,8 @@ pub struct BucketRule {
     pub recovery: bool,
     /// Objects up to this length are verified whole before the status line.
     pub verify_whole: u64,
+    /// What may be done here without a signature, as far as the store allows it too.
+    pub anonymous: Option<Access>,
     /// The upstream bucket that holds the records of unfinished uploads, if not this one.
     pub state_bucket: Option<String>,
 }

@@ -28,8 +28,8 @@ use crate::s3::target::Target;
 use crate::secret::Secret;
 use crate::sigv4::uri::Query;
 use crate::sigv4::{
-    AccessKeyId, AuthError, Authentication, ChunkSignatures, ContentSha256, HeaderField, Headers, RequestView,
-    SigningKey,
+    AccessKeyId, AuthError, Authentication, ChunkSignatures, Claim, ContentSha256, HeaderField, Headers, RequestView,
+    SigningKey, Verified,
 };
 
 /// How many signing keys are kept: one per credential, and per day around midnight.
@@ -39,6 +39,7 @@ const KEPT_KEYS: usize = 4096;
 pub struct Verifier {
     region: String,
     domains: Vec<String>,
+    lets_nobody_in: bool,
     secrets: HashMap<AccessKeyId, Arc<Secret<str>>>,
     /// A derived key costs four HMACs; it is good for a day.
     keys: Mutex<HashMap<AccessKeyId, Vec<SigningKey>>>,
@@ -50,8 +51,8 @@ pub struct Accepted {
     pub operation: Operation,
     /// The headers that count, those in a presigned URL's query included.
     pub headers: HeaderMap,
-    /// Who asks.
-    pub caller: AccessKeyId,
+    /// Who asks; nobody, if it is not signed, which only a verifier that is told so accepts.
+    pub caller: Option<AccessKeyId>,
     payload: ContentSha256,
     chunk_signatures: Option<ChunkSignatures>,
 }
@@ -73,9 +74,17 @@ impl Verifier {
         Self {
             region: region.to_owned(),
             domains: domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
+            lets_nobody_in: false,
             secrets: credentials.into_iter().collect(),
             keys: Mutex::default(),
         }
+    }
+
+    /// Accepts requests without a signature too, preflight requests among them. Whoever takes them must judge them.
+    #[must_use]
+    pub fn with_anonymous(mut self) -> Self {
+        self.lets_nobody_in = true;
+        self
     }
 
     /// Verifies the signature, and reads what is asked. The body is not verified yet: see [`Accepted::body`].
@@ -90,15 +99,21 @@ impl Verifier {
             query: uri.query().unwrap_or_default(),
             headers: Headers::new(&received),
         };
-        let Authentication::Signed(claim) = Authentication::of(&view, &query, &self.region, now)? else {
-            return Err(refuse_anonymous(method.as_str(), Headers::new(&received)));
+        // a preflight request may name a presigned URL, whose signature is not for it
+        let authentication = if self.lets_nobody_in && method == http::Method::OPTIONS {
+            Authentication::Anonymous
+        } else {
+            Authentication::of(&view, &query, &self.region, now)?
         };
-        let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
-        let key = self.signing_key(&claim, secret);
-        let verified = claim.verify(&key).map_err(|error| match error {
-            AuthError::Misuse => ErrorCode::InternalError.into(),
-            error => S3Error::from(error),
-        })?;
+        let verified = match authentication {
+            Authentication::Signed(claim) => Some(self.verified(*claim)?),
+            Authentication::Anonymous if self.lets_nobody_in && !is_form(method.as_str(), view.headers) => None,
+            Authentication::Anonymous => return Err(refuse_anonymous(method.as_str(), view.headers)),
+        };
+        let payload = match &verified {
+            Some(verified) => verified.payload(),
+            None => unsigned_payload(view.headers)?,
+        };
 
         let target = Target::parse(&host, uri.path(), &self.domains)?;
         let mut from_query = Vec::new();
@@ -115,17 +130,33 @@ impl Verifier {
             operation
         };
         drop(received);
+        if verified.is_none()
+            && let Operation::GetObject(read) | Operation::HeadObject(read) = &operation
+            && !read.overrides.is_empty()
+        {
+            let message = "Request specific response headers cannot be used for anonymous GET requests.";
+            return Err(S3Error::new(ErrorCode::InvalidRequest, message));
+        }
         headers.extend(from_query);
         Ok(Accepted {
             operation,
             headers,
-            caller: verified.access_key_id().clone(),
-            payload: verified.payload(),
-            chunk_signatures: verified.chunk_signatures(),
+            caller: verified.as_ref().map(|verified| verified.access_key_id().clone()),
+            payload,
+            chunk_signatures: verified.and_then(|verified| verified.chunk_signatures()),
         })
     }
 
-    fn signing_key(&self, claim: &crate::sigv4::Claim, secret: &Secret<str>) -> SigningKey {
+    fn verified(&self, claim: Claim) -> Result<Verified, S3Error> {
+        let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
+        let key = self.signing_key(&claim, secret);
+        claim.verify(&key).map_err(|error| match error {
+            AuthError::Misuse => ErrorCode::InternalError.into(),
+            error => S3Error::from(error),
+        })
+    }
+
+    fn signing_key(&self, claim: &Claim, secret: &Secret<str>) -> SigningKey {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) =
             keys.get(claim.access_key_id()).and_then(|kept| kept.iter().find(|key| key.scope() == claim.scope()))
@@ -146,13 +177,25 @@ impl Verifier {
     }
 }
 
-/// A form upload brings its signature in the body; everything else without one is refused.
-fn refuse_anonymous(method: &str, headers: Headers<'_>) -> S3Error {
-    let is_form = method == "POST"
+fn is_form(method: &str, headers: Headers<'_>) -> bool {
+    method == "POST"
         && headers.one("content-type").ok().flatten().is_some_and(|content_type| {
             content_type.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
-        });
-    if is_form { S3Error::not_implemented("PostObject") } else { ErrorCode::AccessDenied.into() }
+        })
+}
+
+/// What an unsigned request says of its body. It can have no signed chunks.
+fn unsigned_payload(headers: Headers<'_>) -> Result<ContentSha256, S3Error> {
+    let refusal = || S3Error::new(ErrorCode::InvalidRequest, "A request without a signature has no signed chunks.");
+    match headers.one("x-amz-content-sha256").map_err(|_| refusal())?.map(ContentSha256::parse).transpose()? {
+        Some(ContentSha256::Streaming | ContentSha256::StreamingTrailer) => Err(refusal()),
+        said => Ok(said.unwrap_or(ContentSha256::Unsigned)),
+    }
+}
+
+/// A form upload brings its signature in the body; everything else without one is refused.
+fn refuse_anonymous(method: &str, headers: Headers<'_>) -> S3Error {
+    if is_form(method, headers) { S3Error::not_implemented("PostObject") } else { ErrorCode::AccessDenied.into() }
 }
 
 /// The host, which stands in `Host` (HTTP/1.1) or in the target (HTTP/2, absolute form) and is then put where the signature

@@ -20,7 +20,7 @@ use crate::s3::error::ErrorCode;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{ListBucketResult, ListMultipartUploadsResult, Page, XmlError};
 use crate::sigv4::uri::Query;
-use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
+use crate::store::{Answer, Identity, Payload, StoreError, StoreRequest, Upstream};
 
 const MAX_ANSWER_LEN: usize = 16 << 20;
 const MAX_PAGES: usize = 100_000;
@@ -97,8 +97,16 @@ impl<'a> Scope<'a> {
         query: Query,
     ) -> Result<Answer, StoreError> {
         let (headers, body) = (HeaderMap::new(), Payload::Empty);
-        let request =
-            StoreRequest { method, bucket: Some(bucket), key, query, headers, body, identity: None, trace: None };
+        let request = StoreRequest {
+            method,
+            bucket: Some(bucket),
+            key,
+            query,
+            headers,
+            body,
+            identity: Identity::Own,
+            trace: None,
+        };
         self.upstream.send(request).await
     }
 

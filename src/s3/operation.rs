@@ -470,6 +470,13 @@ pub enum Operation {
         /// What is done with its tags.
         action: TagAction,
     },
+    /// A browser's question what a page of another origin may do.
+    Preflight {
+        /// With which bucket.
+        bucket: BucketName,
+        /// With which object of it.
+        key: Option<ObjectKey>,
+    },
     /// A known operation of S3 that this gateway does not do: 501.
     NotImplemented {
         /// AWS's name of it.
@@ -704,7 +711,12 @@ impl Operation {
             return Err(ErrorCode::MethodNotAllowed.into());
         }
         if method == "OPTIONS" {
-            return Ok(Self::NotImplemented { name: "OptionsObject" });
+            // the query is that of the request which is to come, and no matter here
+            return match target {
+                Target::Service => Err(ErrorCode::MethodNotAllowed.into()),
+                Target::Bucket(bucket) => Ok(Self::Preflight { bucket, key: None }),
+                Target::Object(bucket, key) => Ok(Self::Preflight { bucket, key: Some(key) }),
+            };
         }
         let parameters = Parameters(query);
         let operation = match target {
@@ -992,6 +1004,7 @@ impl Operation {
             Self::ListMultipartUploads { .. } => "ListMultipartUploads",
             Self::ListObjectVersions { .. } => "ListObjectVersions",
             Self::SubResource(request) => request.name,
+            Self::Preflight { .. } => "OptionsObject",
             Self::GetObjectAttributes { .. } => "GetObjectAttributes",
             Self::DeleteObjects(_) => "DeleteObjects",
             Self::PostObject(_) => "PostObject",
@@ -1026,6 +1039,7 @@ impl Operation {
             | Self::ListObjectsV2 { bucket, .. }
             | Self::ListMultipartUploads { bucket, .. }
             | Self::ListObjectVersions { bucket, .. }
+            | Self::Preflight { bucket, .. }
             | Self::DeleteObjects(bucket)
             | Self::PostObject(bucket) => Some(bucket),
             Self::GetObject(read) | Self::HeadObject(read) => Some(&read.object.bucket),

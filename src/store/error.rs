@@ -30,6 +30,8 @@ pub struct Refused {
     pub retry_after: Option<u32>,
     /// `ETag` and `Last-Modified` that came with a condition's verdict.
     pub validators: Vec<(HeaderName, HeaderValue)>,
+    /// What it says to pages of other origins.
+    pub cors: HeaderMap,
 }
 
 /// Why there is no answer to use.
@@ -58,6 +60,13 @@ pub enum StoreError {
     Request,
 }
 
+/// What of an answer's headers is for pages of other origins.
+#[must_use]
+pub fn cors_headers(headers: &HeaderMap) -> HeaderMap {
+    let is_cors = |name: &HeaderName| name.as_str().starts_with("access-control-") || *name == header::VARY;
+    headers.iter().filter(|(name, _)| is_cors(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 impl StoreError {
     pub(super) fn of_answer(status: StatusCode, headers: &HeaderMap, document: &[u8]) -> Self {
         if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
@@ -70,6 +79,7 @@ impl StoreError {
                 .get(header::RETRY_AFTER)
                 .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
                 .map(|seconds| seconds.min(3600));
+            refused.cors = cors_headers(headers);
             for name in [header::ETAG, header::LAST_MODIFIED] {
                 if let Some(value) = headers.get(&name) {
                     refused.validators.push((name, value.clone()));
@@ -84,7 +94,13 @@ impl StoreError {
             return Self::Credentials;
         }
         let code = ErrorCode::from_name(code);
-        Self::Refused(Box::new(Refused { status: status.as_u16(), code, retry_after: None, validators: Vec::new() }))
+        Self::Refused(Box::new(Refused {
+            status: status.as_u16(),
+            code,
+            retry_after: None,
+            validators: Vec::new(),
+            cors: HeaderMap::new(),
+        }))
     }
 
     /// The code, if the store gave one that is known.

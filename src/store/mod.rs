@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-pub use error::{Refused, StoreError};
+pub use error::{Refused, StoreError, cors_headers};
 use settings::{Addressing, Credentials, Profile, UpstreamSettings};
 
 use crate::clock::Clock;
@@ -55,6 +55,18 @@ pub enum Payload {
     },
 }
 
+/// As whom a request is sent.
+#[derive(Clone, Copy, Default)]
+pub enum Identity<'a> {
+    /// The upstream's own identity.
+    #[default]
+    Own,
+    /// Another one.
+    Of(&'a Credentials),
+    /// Unsigned: the store decides by its ACLs and policies alone.
+    Nobody,
+}
+
 /// One request to the store.
 pub struct StoreRequest<'a> {
     /// The method.
@@ -69,8 +81,8 @@ pub struct StoreRequest<'a> {
     pub headers: HeaderMap,
     /// The body.
     pub body: Payload,
-    /// Another identity than the upstream's own.
-    pub identity: Option<&'a Credentials>,
+    /// As whom it is sent.
+    pub identity: Identity<'a>,
     /// The `traceparent` to pass.
     pub trace: Option<String>,
 }
@@ -186,7 +198,12 @@ impl Upstream {
         let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
         let target = self.target(bucket, key, &query);
         let is_of_upload = query.has("uploadId") && !headers.contains_key("x-amz-copy-source");
-        let head = Head { method, target, headers, identity: identity.unwrap_or(&self.settings.credentials), trace };
+        let identity = match identity {
+            Identity::Own => Some(&self.settings.credentials),
+            Identity::Of(credentials) => Some(credentials),
+            Identity::Nobody => None,
+        };
+        let head = Head { method, target, headers, identity, trace };
         let sent = match body {
             Payload::Stream { body, len } => {
                 self.once(&head, body, Some(len), ContentSha256::Unsigned, STREAM_IDLE_LIMIT).await
@@ -273,6 +290,35 @@ impl Upstream {
         payload: ContentSha256,
     ) -> Result<Request<Body>, StoreError> {
         let Head { method, target, headers, identity, trace } = head;
+        let uri =
+            if target.query.is_empty() { target.path.clone() } else { format!("{}?{}", target.path, target.query) };
+        let mut request =
+            Request::builder().method(method.clone()).uri(uri).body(body).map_err(|_| StoreError::Request)?;
+        let out = request.headers_mut();
+        *out = headers.clone();
+        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| StoreError::Request);
+        out.insert(header::HOST, value(&target.host)?);
+        if let Some(len) = len {
+            out.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        if let Some(identity) = identity {
+            self.sign(head, identity, payload, out)?;
+        }
+        if let Some(trace) = trace {
+            out.insert(HeaderName::from_static("traceparent"), value(trace)?);
+        }
+        Ok(request)
+    }
+
+    /// Adds the headers of a signature.
+    fn sign(
+        &self,
+        head: &Head<'_>,
+        identity: &Credentials,
+        payload: ContentSha256,
+        out: &mut HeaderMap,
+    ) -> Result<(), StoreError> {
+        let Head { method, target, headers, .. } = head;
         let date = AmzDate::of(self.clock.now());
         let key = self.signing_key(identity, date);
         let mut fields: Vec<(&str, &[u8])> =
@@ -290,26 +336,12 @@ impl Upstream {
             session_token: identity.session_token.as_deref(),
         };
         let signed = sigv4::sign(&view, &credentials, date, payload).map_err(|_| StoreError::Request)?;
-        let uri =
-            if target.query.is_empty() { target.path.clone() } else { format!("{}?{}", target.path, target.query) };
-        let mut request =
-            Request::builder().method(method.clone()).uri(uri).body(body).map_err(|_| StoreError::Request)?;
-        let out = request.headers_mut();
-        *out = headers.clone();
-        let value = |text: &str| HeaderValue::from_str(text).map_err(|_| StoreError::Request);
-        out.insert(header::HOST, value(&target.host)?);
-        if let Some(len) = len {
-            out.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-        }
         for (name, text) in signed.fields() {
-            let mut value = value(text)?;
+            let mut value = HeaderValue::from_str(text).map_err(|_| StoreError::Request)?;
             value.set_sensitive(true);
             out.insert(HeaderName::from_static(name), value);
         }
-        if let Some(trace) = trace {
-            out.insert(HeaderName::from_static("traceparent"), value(trace)?);
-        }
-        Ok(request)
+        Ok(())
     }
 
     fn signing_key(&self, identity: &Credentials, date: AmzDate) -> SigningKey {
@@ -338,7 +370,8 @@ struct Head<'a> {
     method: Method,
     target: Target,
     headers: HeaderMap,
-    identity: &'a Credentials,
+    /// `None`: it is not signed.
+    identity: Option<&'a Credentials>,
     trace: Option<String>,
 }
 

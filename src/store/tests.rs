@@ -45,7 +45,7 @@ fn get(key: &[u8]) -> StoreRequest<'_> {
         query: Query::default(),
         headers: HeaderMap::new(),
         body: Payload::Empty,
-        identity: None,
+        identity: Identity::Own,
         trace: None,
     }
 }

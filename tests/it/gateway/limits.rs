@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use sealgate::gateway::settings::Limits;
 use sealgate::net::server::ServerSettings;
 use sealgate::store::settings::Profile;
-use sealgate::store::{Payload, StoreRequest};
+use sealgate::store::{Identity, Payload, StoreRequest};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -411,7 +411,7 @@ fn slow_clients_of_the_embedded_store_leave_its_threads_to_others() {
                     query: sealgate::sigv4::uri::Query::default(),
                     headers: http::HeaderMap::new(),
                     body: Payload::Stream { body: silence, len: 1000 },
-                    identity: None,
+                    identity: Identity::Own,
                     trace: None,
                 };
                 let _ = upstream.send(request).await;

@@ -1,5 +1,6 @@
 //! The gateway in process: real HTTP on loopback, the embedded store as its provider.
 
+mod anonymous;
 mod gc;
 mod liar;
 mod lies;

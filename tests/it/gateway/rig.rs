@@ -23,7 +23,7 @@ use sealgate::secret::Secret;
 use sealgate::sigv4::AccessKeyId;
 use sealgate::sigv4::uri::Query;
 use sealgate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
-use sealgate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
+use sealgate::store::{Answer, Identity, Payload, StoreError, StoreRequest, Upstream};
 use sealgate::telemetry::Metrics;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -153,7 +153,7 @@ impl Client {
             query: asked,
             headers: map,
             body: body.map_or(Payload::Empty, Payload::Bytes),
-            identity: None,
+            identity: Identity::Own,
             trace: None,
         };
         match self.0.send(request).await {
@@ -182,7 +182,7 @@ impl Client {
             query: Query::default(),
             headers: HeaderMap::new(),
             body: Payload::Empty,
-            identity: None,
+            identity: Identity::Own,
             trace: None,
         };
         self.0.send(request).await.unwrap()
@@ -281,6 +281,7 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
         kek: kek.parse().unwrap(),
         recovery: true,
         verify_whole: plan.verify_whole,
+        anonymous: (name == "other").then_some(Access::ReadOnly),
         state_bucket: plan.state_bucket.clone(),
     }
 }

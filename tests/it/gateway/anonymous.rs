@@ -1,0 +1,171 @@
+//! Requests without a signature: a bucket's rule and the store must both allow them; and what the store says to browsers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use sealgate::sigv4::uri::Query;
+use sealgate::store::{Answer, Identity, Payload, StoreError, StoreRequest};
+
+use super::lies::Lied;
+use super::rig::Client;
+
+/// What an unsigned request gets: status, code and headers.
+async fn ask(
+    client: &Client,
+    method: Method,
+    (bucket, key): (&str, &str),
+    query: &[(&str, &str)],
+    headers: &[(&str, &str)],
+    body: Option<&'static str>,
+) -> Result<Answer, StoreError> {
+    let (mut asked, mut map) = (Query::default(), HeaderMap::new());
+    for (name, value) in query {
+        asked.push(*name, *value);
+    }
+    for (name, value) in headers {
+        map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    let request = StoreRequest {
+        method,
+        bucket: (!bucket.is_empty()).then_some(bucket),
+        key: (!key.is_empty()).then_some(key.as_bytes()),
+        query: asked,
+        headers: map,
+        body: body.map_or(Payload::Empty, |body| Payload::Bytes(Bytes::from_static(body.as_bytes()))),
+        identity: Identity::Nobody,
+        trace: None,
+    };
+    client.0.send(request).await
+}
+
+fn status(outcome: &Result<Answer, StoreError>) -> u16 {
+    outcome.as_ref().map_or_else(|error| error.status().unwrap_or(0), |answer| answer.status.as_u16())
+}
+
+/// A provider that lets everybody read what it gave to somebody once.
+fn is_public(lied: &Lied) {
+    let given: Arc<Mutex<HashMap<String, (HeaderMap, Vec<u8>)>>> = Arc::default();
+    lied.liar.lies(move |asked, told| {
+        let mut given = given.lock().unwrap();
+        if asked.headers.contains_key("authorization") {
+            given.insert(asked.path.clone(), (told.headers.clone(), told.body.clone()));
+        } else if let Some((headers, body)) = given.get(&asked.path) {
+            (told.status, told.headers, told.body) = (StatusCode::OK, headers.clone(), body.clone());
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_reads_what_bucket_and_store_allow() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    is_public(&lied);
+    for bucket in ["other", "data"] {
+        app.put(bucket, "k", "public content").await.unwrap();
+        app.get(bucket, "k").await.unwrap();
+    }
+    let got = ask(&app, Method::GET, ("other", "k"), &[], &[], None).await.unwrap();
+    assert_eq!(got.bytes(100).await.unwrap(), "public content");
+    let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+    assert!(asked.is("GET", "/up-other/k"));
+    assert!(!asked.headers.contains_key("authorization") && !asked.headers.contains_key("x-amz-content-sha256"));
+    // the store says no
+    lied.liar.tells_the_truth();
+    assert_eq!(status(&ask(&app, Method::GET, ("other", "k"), &[], &[], None).await), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_gets_nothing_else_and_the_store_is_not_asked() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    is_public(&lied);
+    app.put("data", "k", "x").await.unwrap();
+    app.put("other", "k", "x").await.unwrap();
+    let before = lied.liar.requests.lock().unwrap().len();
+    let put = |headers: &'static [(&str, &str)]| ask(&app, Method::PUT, ("other", "new"), &[], headers, Some("x"));
+    let refused = [
+        ask(&app, Method::GET, ("data", "k"), &[], &[], None).await,
+        ask(&app, Method::GET, ("beta", "k"), &[], &[], None).await,
+        ask(&app, Method::GET, ("nothing", "k"), &[], &[], None).await,
+        ask(&app, Method::GET, ("", ""), &[], &[], None).await,
+        ask(&app, Method::GET, ("other", ".sealgate/k"), &[], &[], None).await,
+        ask(&app, Method::DELETE, ("other", "k"), &[], &[], None).await,
+        ask(&app, Method::PUT, ("other", ""), &[("policy", "")], &[], Some("{}")).await,
+        put(&[]).await,
+        // a source that its bucket keeps to itself, by way of one that is open
+        put(&[("x-amz-copy-source", "data/k")]).await,
+        put(&[("content-type", "multipart/form-data; boundary=a")]).await,
+    ];
+    for (index, outcome) in refused.iter().enumerate() {
+        assert_eq!(status(outcome), 403, "{index}");
+    }
+    let chunked = put(&[("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD")]).await;
+    assert_eq!(status(&chunked), 400);
+    let overridden = [("response-content-type", "text/html")];
+    assert_eq!(status(&ask(&app, Method::GET, ("other", "k"), &overridden, &[], None).await), 400);
+    // half a signature is a bad one, not none
+    let half = [("X-Amz-Signature", "0")];
+    assert!(matches!(status(&ask(&app, Method::GET, ("other", "k"), &half, &[], None).await), 400 | 403));
+    assert_eq!(before, lied.liar.requests.lock().unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_hear_what_the_store_says_of_their_origin() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    app.put("data", "k", "content").await.unwrap();
+    lied.liar.lies(|asked, told| {
+        let origin = asked.headers.get("origin").map(|value| value.to_str().unwrap().to_owned());
+        if asked.method == Method::OPTIONS {
+            let is_known = origin.as_deref() == Some("https://app.example");
+            told.status = if is_known { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            told.headers.clear();
+            told.body.clear();
+        }
+        if origin.as_deref() == Some("https://app.example") {
+            told.set("access-control-allow-origin", "https://app.example");
+            told.set("access-control-expose-headers", "etag");
+            told.set("vary", "Origin");
+            told.set("set-cookie", "a=b");
+        }
+    });
+    let page = [("origin", "https://app.example"), ("access-control-request-method", "PUT")];
+    // a preflight request is never signed, whatever the request that is to come carries in its query
+    let query = [("X-Amz-Signature", "0"), ("X-Amz-Credential", "x")];
+    let got = ask(&app, Method::OPTIONS, ("data", "k"), &query, &page, None).await.unwrap();
+    assert_eq!(got.headers.get("access-control-allow-origin").unwrap(), "https://app.example");
+    assert!(!got.headers.contains_key("set-cookie"));
+    let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+    assert!(asked.is("OPTIONS", "/up-data/k") && asked.query.is_empty());
+    assert_eq!(asked.headers.get("access-control-request-method").unwrap(), "PUT");
+    let stranger = [("origin", "https://evil.example"), ("access-control-request-method", "PUT")];
+    assert_eq!(status(&ask(&app, Method::OPTIONS, ("data", "k"), &[], &stranger, None).await), 403);
+    assert_eq!(status(&ask(&app, Method::OPTIONS, ("nothing", "k"), &[], &page, None).await), 403);
+
+    let got = app.get_with("data", "k", &page).await.unwrap();
+    assert_eq!((got.text().as_str(), got.header("access-control-allow-origin")), ("content", "https://app.example"));
+    assert_eq!((got.header("access-control-expose-headers"), got.header("set-cookie")), ("etag", ""));
+    // a refusal of the store's is to be read by the page too
+    let Err(StoreError::Refused(refused)) = ask_signed(&app, &page).await else { panic!() };
+    assert_eq!((refused.status, refused.cors.len()), (404, 3));
+    // who is no page hears nothing
+    assert_eq!(app.get("data", "k").await.unwrap().header("vary"), "");
+}
+
+/// A signed GET of what is not there, with its headers.
+async fn ask_signed(client: &Client, headers: &[(&'static str, &'static str)]) -> Result<Answer, StoreError> {
+    let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    let request = StoreRequest {
+        method: Method::GET,
+        bucket: Some("data"),
+        key: Some(b"nothing"),
+        query: Query::default(),
+        headers: headers.collect(),
+        body: Payload::Empty,
+        identity: Identity::Own,
+        trace: None,
+    };
+    client.0.send(request).await
+}
