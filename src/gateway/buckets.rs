@@ -8,16 +8,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use super::Call;
 use super::error::Failure;
 use super::headers::{forwarded, forwarded_to_reads};
+use super::list::From;
 use super::policy::{Place, Policy, Right};
+use super::records::{Record, UploadNames, UploadNote};
 use super::upstream::discard_answer;
 use crate::clock::Timestamp;
 use crate::ingress::answer::document;
 use crate::net::body::{self, Body};
 use crate::object::ObjectKey;
 use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::operation::Listing;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{
-    ListAllMyBucketsResult, ListedBucket, Owner, create_bucket_xml, location_xml, parse_create_bucket,
+    KeyEncoding, ListAllMyBucketsResult, ListedBucket, MAX_PAGE, Owner, create_bucket_xml, location_xml,
+    parse_create_bucket,
 };
 use crate::sigv4::uri::Query;
 use crate::store::settings::Profile;
@@ -182,13 +186,110 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// DeleteBucket. A bucket that holds only the records of unfinished uploads is not empty: `gc` clears it.
+    /// DeleteBucket. Unfinished uploads do not keep a bucket: if nothing else is in it, they are aborted and their records
+    /// removed.
     pub(super) async fn delete_bucket(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
         let place = self.bucket(bucket, Right::Change)?;
-        self.about(&place, Method::DELETE, forwarded(&self.accepted.headers), Payload::Empty).await?;
+        let headers = forwarded(&self.accepted.headers);
+        let deleted = self.about(&place, Method::DELETE, headers.clone(), Payload::Empty).await;
+        match deleted {
+            Err(failure) if failure.code() == ErrorCode::BucketNotEmpty && self.clear_bucket(&place).await? => {
+                self.about(&place, Method::DELETE, headers, Payload::Empty).await?;
+            }
+            deleted => {
+                deleted?;
+            }
+        }
         let mut response = Response::new(body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         Ok(response)
+    }
+
+    /// Aborts all unfinished uploads to a bucket in which nothing but their records is; whether it was so.
+    async fn clear_bucket(&self, place: &Place) -> Result<bool, Failure> {
+        let listing = Listing { prefix: String::new(), delimiter: None, max: MAX_PAGE, encoding: KeyEncoding::Url };
+        let (entries, is_truncated): (Vec<(String, Option<String>)>, bool) =
+            match self.page_of_versions(place, &listing, ("", ""), MAX_PAGE).await {
+                Ok(page) => {
+                    let entries = page.versions.into_iter().map(|version| (version.key, Some(version.version_id)));
+                    (entries.collect(), page.is_truncated)
+                }
+                // a store without versions
+                Err(failure) if matches!(failure.code().status(), 400 | 405 | 501) => {
+                    let page = self.page(place, &listing, &From::default(), MAX_PAGE, Some(false)).await?;
+                    (page.contents.into_iter().map(|object| (object.key, None)).collect(), page.is_truncated)
+                }
+                Err(failure) => return Err(failure),
+            };
+        if is_truncated {
+            return Ok(false);
+        }
+        // all is looked at before anything is touched: another bucket's records may lie here too
+        let (mut uploads, mut states) = (Vec::new(), Vec::new());
+        for (key, version_id) in &entries {
+            match Record::of(key) {
+                Some(Record::State(names)) => {
+                    let headers = self.own_record(place, Method::HEAD, key, version_id.as_deref()).await?;
+                    let note = UploadNote::of(&headers).filter(|note| {
+                        note.bucket == place.upstream_name
+                            && UploadNames::of(&place.address(&note.key), &note.upload_id) == names
+                    });
+                    let Some(note) = note else { return Ok(false) };
+                    uploads.push(note);
+                    states.push(names);
+                }
+                Some(Record::Staged(_)) => {}
+                Some(Record::Check) | None => return Ok(false),
+            }
+        }
+        let is_known = |key: &str| !matches!(Record::of(key), Some(Record::Staged(names)) if !states.contains(&names));
+        if entries.is_empty() || !entries.iter().all(|(key, _)| is_known(key)) {
+            return Ok(false);
+        }
+        for note in &uploads {
+            let mut query = Query::default();
+            query.push("uploadId", note.upload_id.as_str());
+            let request = StoreRequest {
+                method: Method::DELETE,
+                bucket: Some(&place.upstream_name),
+                key: Some(note.key.as_bytes()),
+                query,
+                headers: forwarded_to_reads(&self.accepted.headers),
+                ..self.exchange.request(&place.caller)
+            };
+            match self.exchange.send(&place.upstream, request).await {
+                Ok(answer) => discard_answer(answer).await,
+                Err(error) if error.code() == Some(ErrorCode::NoSuchUpload) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (key, version_id) in &entries {
+            self.own_record(place, Method::DELETE, key, version_id.as_deref()).await?;
+        }
+        Ok(true)
+    }
+
+    /// Asks about one of the gateway's own records, or removes it.
+    async fn own_record(
+        &self,
+        place: &Place,
+        method: Method,
+        key: &str,
+        version_id: Option<&str>,
+    ) -> Result<HeaderMap, Failure> {
+        let mut query = Query::default();
+        if let Some(version_id) = version_id {
+            query.push("versionId", version_id);
+        }
+        let request = StoreRequest {
+            method,
+            bucket: Some(&place.upstream_name),
+            key: Some(key.as_bytes()),
+            query,
+            headers: forwarded_to_reads(&self.accepted.headers),
+            ..self.exchange.request(&place.caller)
+        };
+        Ok(self.exchange.send(&place.upstream, request).await?.headers)
     }
 
     /// HeadBucket.

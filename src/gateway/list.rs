@@ -31,7 +31,7 @@ pub(super) fn listed_etag(etag: &str) -> String {
 
 /// Where a page begins.
 #[derive(Clone, Default)]
-struct From {
+pub(super) struct From {
     token: Option<String>,
     after: Option<String>,
 }
@@ -135,7 +135,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    async fn page(
+    pub(super) async fn page(
         &self,
         place: &Place,
         listing: &Listing,

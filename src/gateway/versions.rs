@@ -76,7 +76,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    async fn page_of_versions(
+    pub(super) async fn page_of_versions(
         &self,
         place: &Place,
         listing: &Listing,

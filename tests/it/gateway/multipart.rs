@@ -367,3 +367,28 @@ async fn checksums_of_the_whole_are_made_of_verified_parts_only() {
         assert_eq!((got.header(&header), got.header("x-amz-checksum-type")), (expected.as_str(), over));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_do_not_keep_a_bucket() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let upload = create(&app, "team-red", "k", &[]).await;
+    let at = ("team-red", "k", upload.as_str());
+    part(&app, at, 1, "small").await.unwrap();
+    app.put("team-red", "kept", "x").await.unwrap();
+    let delete = || app.send(Method::DELETE, "team-red", "", &[], &[], None);
+    assert_eq!(delete().await.unwrap_err(), (409, "BucketNotEmpty".to_owned()));
+    // what is unfinished goes on
+    let etag = part(&app, at, 1, "small").await.unwrap().etag();
+    app.delete("team-red", "kept").await.unwrap();
+    // a record that is not an upload's to this bucket keeps it, and what is beside it
+    rig.provider_client().put("up-team-red", ".sealgate/u/x", "y").await.unwrap();
+    assert_eq!(delete().await.unwrap_err().0, 409);
+    rig.provider_client().delete("up-team-red", ".sealgate/u/x").await.unwrap();
+    let foreign = format!(".sealgate/s/{}/00001", "A".repeat(43));
+    rig.provider_client().put("up-team-red", &foreign, "y").await.unwrap();
+    assert_eq!(delete().await.unwrap_err().0, 409);
+    rig.provider_client().delete("up-team-red", &foreign).await.unwrap();
+    assert_eq!(delete().await.unwrap().status, 204);
+    assert_eq!(complete(&app, at, &[(1, etag)]).await.unwrap_err().0, 404);
+}
