@@ -136,6 +136,11 @@ impl Exchange {
         }
     }
 
+    /// By which scheme the client came.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
     pub(super) fn received(&self, bytes: usize) {
         self.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
     }

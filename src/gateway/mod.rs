@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 pub mod etag;
 mod exchange;
+mod form;
 mod generate;
 mod headers;
 mod list;
@@ -252,6 +253,15 @@ impl Core {
     ) -> Result<Response<Body>, Failure> {
         self.check_size(&head)?;
         let mut accepted = self.verifier.accept(head, self.clock.now())?;
+        if let Operation::PostObject(bucket) = &accepted.operation {
+            // who asks stands in the form
+            if accepted.caller.is_some() {
+                return Err(S3Error::argument("Authorization", "A form is signed by its policy alone.").into());
+            }
+            let body = body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty);
+            let bucket = bucket.clone();
+            return self.post_form(exchange, accepted, body, &bucket).await;
+        }
         let caller = Arc::clone(match &accepted.caller {
             Some(id) => self.policy.caller(id)?,
             None => self.policy.nobody(&accepted.operation)?,

@@ -28,8 +28,8 @@ use crate::s3::target::Target;
 use crate::secret::Secret;
 use crate::sigv4::uri::Query;
 use crate::sigv4::{
-    AccessKeyId, AuthError, Authentication, ChunkSignatures, Claim, ContentSha256, HeaderField, Headers, RequestView,
-    SigningKey, Verified,
+    AccessKeyId, AuthError, Authentication, ChunkSignatures, Claim, ContentSha256, CredentialScope, HeaderField,
+    Headers, PostClaim, RequestView, SigningKey, Verified,
 };
 
 /// How many signing keys are kept: one per credential, and per day around midnight.
@@ -107,7 +107,7 @@ impl Verifier {
         };
         let verified = match authentication {
             Authentication::Signed(claim) => Some(self.verified(*claim)?),
-            Authentication::Anonymous if self.lets_nobody_in && !is_form(method.as_str(), view.headers) => None,
+            Authentication::Anonymous if self.lets_nobody_in => None,
             Authentication::Anonymous => return Err(refuse_anonymous(method.as_str(), view.headers)),
         };
         let payload = match &verified {
@@ -147,27 +147,37 @@ impl Verifier {
         })
     }
 
+    /// Verifies the signature of a form's fields; the answer is who signed, and the policy. `None`: nobody.
+    pub fn verify_form(
+        &self,
+        fields: &[HeaderField<'_>],
+        now: Timestamp,
+    ) -> Result<Option<(AccessKeyId, Vec<u8>)>, S3Error> {
+        let Some(claim) = PostClaim::parse(Headers::new(fields), &self.region, now)? else { return Ok(None) };
+        let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
+        let key = self.signing_key((claim.access_key_id(), claim.scope()), secret);
+        Ok(Some(claim.verify(&key)?))
+    }
+
     fn verified(&self, claim: Claim) -> Result<Verified, S3Error> {
         let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
-        let key = self.signing_key(&claim, secret);
+        let key = self.signing_key((claim.access_key_id(), claim.scope()), secret);
         claim.verify(&key).map_err(|error| match error {
             AuthError::Misuse => ErrorCode::InternalError.into(),
             error => S3Error::from(error),
         })
     }
 
-    fn signing_key(&self, claim: &Claim, secret: &Secret<str>) -> SigningKey {
+    fn signing_key(&self, (id, scope): (&AccessKeyId, &CredentialScope), secret: &Secret<str>) -> SigningKey {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) =
-            keys.get(claim.access_key_id()).and_then(|kept| kept.iter().find(|key| key.scope() == claim.scope()))
-        {
+        if let Some(key) = keys.get(id).and_then(|kept| kept.iter().find(|key| key.scope() == scope)) {
             return key.clone();
         }
-        let key = SigningKey::derive(secret, claim.scope());
-        if keys.len() >= KEPT_KEYS && !keys.contains_key(claim.access_key_id()) {
+        let key = SigningKey::derive(secret, scope);
+        if keys.len() >= KEPT_KEYS && !keys.contains_key(id) {
             keys.clear();
         }
-        let kept = keys.entry(claim.access_key_id().clone()).or_default();
+        let kept = keys.entry(id.clone()).or_default();
         // two days around midnight; a presigned URL of an older day takes a place and loses it again
         if kept.len() >= 3 {
             kept.remove(0);

@@ -8,6 +8,7 @@ pub mod aws_chunked;
 pub mod checksum;
 pub mod conditional;
 pub mod error;
+pub mod form;
 pub mod metadata;
 pub mod operation;
 pub mod post_policy;

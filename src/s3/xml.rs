@@ -776,6 +776,34 @@ impl ListBucketResult {
     }
 }
 
+/// The answer to a form whose file is stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostResponse {
+    /// The object's address.
+    pub location: String,
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Its ETag, with the quotes.
+    pub etag: String,
+}
+
+impl PostResponse {
+    /// The document.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        let mut xml = XmlWriter::new();
+        xml.open("PostResponse");
+        xml.text("Location", &self.location);
+        xml.text("Bucket", &self.bucket);
+        xml.text("Key", &self.key);
+        xml.text("ETag", &self.etag);
+        xml.close("PostResponse");
+        xml.finish()
+    }
+}
+
 /// What a version in a list is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ListedVersionKind {
@@ -1466,6 +1494,14 @@ impl Tagging {
         xml.close("TagSet");
         xml.close("Tagging");
         xml.finish()
+    }
+
+    /// Reads the field of a form.
+    pub fn of_form(body: &[u8]) -> Result<Self, S3Error> {
+        if body.len() > XmlLimits::SMALL.bytes {
+            return Err(ErrorCode::MalformedXML.into());
+        }
+        Ok(Self::parse(body)?)
     }
 
     /// Reads a store's answer.

@@ -1,0 +1,214 @@
+//! Uploads of HTML forms: signed by their policy, or by nobody where the bucket is open.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use sealgate::clock::{Clock, SystemClock, Timestamp};
+use sealgate::digest::{HmacSha256, hex};
+use sealgate::sigv4::uri::Query;
+use sealgate::store::{Answer, Identity, Payload, StoreError, StoreRequest};
+
+use super::lies::Lied;
+use super::rig::{Client, REGION, Rig, elements};
+
+const FILE: &str =
+    "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a b.txt\"\r\nContent-Type: text/plain\r\n\r\n";
+
+fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    HmacSha256::new(key).mac([text])
+}
+
+/// The fields of a form of AKALPHA's, with what signs them.
+fn signed(fields: &[(&str, &str)], extra_conditions: &str) -> Vec<(String, String)> {
+    let date = SystemClock.now().to_string().replace(['-', ':'], "");
+    let day = &date[..8];
+    let expiration = Timestamp::from_unix_millis(SystemClock.now().unix_millis() + 60_000);
+    let mut all: Vec<(String, String)> = fields.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    all.push(("X-Amz-Algorithm".to_owned(), "AWS4-HMAC-SHA256".to_owned()));
+    all.push(("X-Amz-Credential".to_owned(), format!("AKALPHA/{day}/{REGION}/s3/aws4_request")));
+    all.push(("X-Amz-Date".to_owned(), date.clone()));
+    let mut conditions = vec!["{\"bucket\":\"data\"}".to_owned()];
+    conditions.extend(all.iter().filter(|(name, _)| !name.starts_with("x-ignore-")).map(|(name, value)| {
+        if name == "key" { "[\"starts-with\",\"$key\",\"\"]".to_owned() } else { format!("{{\"{name}\":\"{value}\"}}") }
+    }));
+    let policy =
+        format!("{{\"expiration\":\"{expiration}\",\"conditions\":[{}{extra_conditions}]}}", conditions.join(","));
+    let policy = STANDARD.encode(policy);
+    let key = [REGION.as_bytes(), b"s3", b"aws4_request"]
+        .iter()
+        .fold(mac(b"AWS4secret of AKALPHA", day.as_bytes()), |key, text| mac(&key, text));
+    all.push(("X-Amz-Signature".to_owned(), hex(&mac(&key, policy.as_bytes()))));
+    all.push(("Policy".to_owned(), policy));
+    all
+}
+
+fn form(fields: &[(String, String)], file: &str, end: &str) -> String {
+    let field = |(name, value): &(String, String)| {
+        format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    format!("{}{FILE}{file}{end}", fields.iter().map(field).collect::<String>())
+}
+
+const END: &str = "\r\n--B--\r\n";
+
+async fn post(client: &Client, bucket: &str, body: String) -> Result<Answer, StoreError> {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("multipart/form-data; boundary=B"));
+    let request = StoreRequest {
+        method: Method::POST,
+        bucket: Some(bucket),
+        key: None,
+        query: Query::default(),
+        headers,
+        body: Payload::Bytes(Bytes::from(body)),
+        identity: Identity::Nobody,
+        trace: None,
+    };
+    client.0.send(request).await
+}
+
+/// Status and code of a refusal.
+fn refusal(outcome: Result<Answer, StoreError>) -> (u16, String) {
+    match outcome {
+        Ok(answer) => (answer.status.as_u16(), "done".to_owned()),
+        Err(StoreError::Credentials) => (403, "credentials".to_owned()),
+        Err(error) => (error.status().unwrap_or(0), error.code().map_or("", |code| code.name()).to_owned()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_form_becomes_a_sealed_object() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let fields = [
+        ("key", "up/${filename}"),
+        ("Content-Type", "text/x-form"),
+        ("x-amz-meta-note", "of a form"),
+        ("success_action_status", "201"),
+        ("x-ignore-this", "y"),
+        ("x-amz-checksum-crc32", "NhCmhg=="),
+    ];
+    let answer = post(&app, "data", form(&signed(&fields, ""), "hello", END)).await.unwrap();
+    assert_eq!(answer.status, 201);
+    let location = answer.headers["location"].to_str().unwrap().to_owned();
+    assert!(location.starts_with("http://127.0.0.1:") && location.ends_with("/data/up/a%20b.txt"), "{location}");
+    let text = String::from_utf8(answer.bytes(10_000).await.unwrap().to_vec()).unwrap();
+    assert_eq!(
+        (elements(&text, "Key"), elements(&text, "Bucket")),
+        (vec!["up/a b.txt".to_owned()], vec!["data".to_owned()])
+    );
+    let got = app.get_with("data", "up/a b.txt", &[("x-amz-checksum-mode", "ENABLED")]).await.unwrap();
+    assert_eq!((got.text().as_str(), got.header("content-type")), ("hello", "text/x-form"));
+    assert_eq!((got.header("x-amz-meta-note"), got.header("x-amz-checksum-crc32")), ("of a form", "NhCmhg=="));
+    assert_eq!(elements(&text, "ETag"), [got.etag().replace('"', "&quot;")]);
+    // the provider has ciphertext of the length that this plaintext has
+    let stored = rig.stored("up-data").await;
+    app.put("data", "put", "hello").await.unwrap();
+    assert_eq!(stored.get("up/a b.txt"), rig.stored("up-data").await.get("put"));
+
+    // the file may hold whatever is no boundary, in any length
+    let file = format!("{}\r\n--C\r\n--\r\n-", "\r\n--".repeat(50_000));
+    let redirect = [("key", "big"), ("success_action_redirect", "https://app.example/done?a=b")];
+    let answer = post(&app, "data", form(&signed(&redirect, ""), &file, END)).await;
+    // the client's own upstream type follows no redirects
+    assert!(matches!(answer, Err(StoreError::Redirected)));
+    assert_eq!(app.get("data", "big").await.unwrap().text(), file);
+    assert_eq!(refusal(post(&app, "data", form(&signed(&[("key", "empty")], ""), "", END)).await).0, 204);
+    assert_eq!(app.get("data", "empty").await.unwrap().text(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_its_policy_does_not_allow_stores_nothing() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let before = lied.liar.requests.lock().unwrap().len();
+    let good = || signed(&[("key", "k")], "");
+    let changed = |change: &dyn Fn(&mut Vec<(String, String)>)| {
+        let mut fields = good();
+        change(&mut fields);
+        form(&fields, "x", END)
+    };
+    let set = |name: &'static str, value: &'static str| {
+        changed(&move |fields| {
+            fields.retain(|(other, _)| other != name);
+            fields.push((name.to_owned(), value.to_owned()));
+        })
+    };
+    let denied = (403, "AccessDenied".to_owned());
+    let argument = (400, "InvalidArgument".to_owned());
+    for (name, body, bucket, expected) in [
+        (
+            "another signature",
+            set("X-Amz-Signature", "00"),
+            "data",
+            (400, "AuthorizationQueryParametersError".to_owned()),
+        ),
+        ("another policy", set("Policy", "e30="), "data", (403, "credentials".to_owned())),
+        ("an extra field", set("acl", "public-read"), "data", denied.clone()),
+        ("another bucket", changed(&|_| {}), "other", denied.clone()),
+        ("a field twice", changed(&|fields| fields.push(("KEY".to_owned(), "z".to_owned()))), "data", argument.clone()),
+        ("no signature", changed(&|fields| fields.truncate(1)), "data", denied.clone()),
+        ("a reserved key", set("key", ".sealgate/u/x"), "data", denied.clone()),
+        ("no key", changed(&|fields| drop(fields.remove(0))), "data", denied.clone()),
+        (
+            "too short",
+            form(&signed(&[("key", "k")], ",[\"content-length-range\",2,9]"), "x", END),
+            "data",
+            (400, "EntityTooSmall".to_owned()),
+        ),
+        (
+            "too long",
+            form(&signed(&[("key", "k")], ",[\"content-length-range\",0,2]"), "xyz", END),
+            "data",
+            (400, "EntityTooLarge".to_owned()),
+        ),
+        (
+            "a customer's key",
+            form(&signed(&[("key", "k"), ("x-amz-server-side-encryption-customer-key", "x")], ""), "x", END),
+            "data",
+            (501, "NotImplemented".to_owned()),
+        ),
+        (
+            "a copy",
+            form(&signed(&[("key", "k"), ("x-amz-copy-source", "other/k")], ""), "x", END),
+            "data",
+            (501, "NotImplemented".to_owned()),
+        ),
+        ("no file", form(&good(), "x", END).replace("name=\"file\"", "name=\"fill\""), "data", argument.clone()),
+    ] {
+        assert_eq!(refusal(post(&app, bucket, body).await), expected, "{name}");
+    }
+    assert_eq!(before, lied.liar.requests.lock().unwrap().len());
+
+    // what is found out while the file is read: no object appears
+    let behind = "\r\n--B\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nUpload\r\n--B--\r\n";
+    let wrong_checksum = signed(&[("key", "k"), ("x-amz-checksum-crc32", "AAAAAA==")], "");
+    for (name, body) in [
+        ("a field behind the file", form(&good(), "x", behind)),
+        ("one behind a long file", form(&good(), &"x".repeat(3 << 20), behind)),
+        ("another end", form(&good(), "x", "\r\n--B-x\r\n")),
+        ("no end", form(&good(), "xxxxxxxxxxxxxxxx", "")),
+        ("something behind the end", form(&good(), "x", "\r\n--B--\r\nyz")),
+        ("a wrong checksum", form(&wrong_checksum, "x", END)),
+    ] {
+        let (status, code) = refusal(post(&app, "data", body).await);
+        assert_eq!(status, 400, "{name}: {code}");
+        assert_eq!(app.head("data", "k").await.unwrap_err().0, 404, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_without_a_signature_needs_an_open_bucket() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let fields = [("key".to_owned(), "k".to_owned())];
+    for bucket in ["data", "other", "nothing"] {
+        assert_eq!(refusal(post(&app, bucket, form(&fields, "x", END)).await), (403, "AccessDenied".to_owned()));
+    }
+    assert!(lied.liar.requests.lock().unwrap().is_empty());
+    // and a form is not signed like other requests
+    let headers = [("content-type", "multipart/form-data; boundary=B")];
+    let refused = app.send(Method::POST, "data", "", &[], &headers, Some(form(&fields, "x", END).into())).await;
+    assert_eq!(refused.unwrap_err(), (400, "InvalidArgument".to_owned()));
+}
