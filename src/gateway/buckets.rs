@@ -229,7 +229,10 @@ impl Call<'_> {
         for (key, version_id) in &entries {
             match Record::of(key) {
                 Some(Record::State(names)) => {
-                    let headers = self.own_record(place, Method::HEAD, key, version_id.as_deref()).await?;
+                    let headers = match self.own_record(place, Method::HEAD, key, version_id.as_deref()).await {
+                        Err(failure) if failure.code().status() == 404 => continue,
+                        headers => headers?,
+                    };
                     let note = UploadNote::of(&headers).filter(|note| {
                         note.bucket == place.upstream_name
                             && UploadNames::of(&place.address(&note.key), &note.upload_id) == names

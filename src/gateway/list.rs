@@ -95,6 +95,8 @@ impl Call<'_> {
             let behind = strip(&mut page);
             self.strip_ambiguous(place, &mut page).await?;
             page.encoding = listing.encoding;
+            page.prefix.clone_from(&listing.prefix);
+            page.delimiter.clone_from(&listing.delimiter);
             page.max_keys = listing.max;
             page.name = place.bucket.as_str().to_owned();
             let mut merged = match whole.take() {

@@ -49,6 +49,8 @@ impl Call<'_> {
                 version_id_marker.clone_into(&mut merged.version_id_marker);
                 merged.max_keys = listing.max;
                 merged.encoding = listing.encoding;
+                merged.prefix.clone_from(&listing.prefix);
+                merged.delimiter.clone_from(&listing.delimiter);
                 return Ok(document(merged.to_xml()));
             };
             // the page ended within the reserved keys: go on behind them

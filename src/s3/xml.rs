@@ -616,6 +616,11 @@ impl KeyEncoding {
         }
     }
 
+    /// What a store repeats of a request. Some do not encode it; whoever asked knows it better.
+    fn echoed(self, root: &Element, name: &str) -> Option<String> {
+        self.read(root, name).unwrap_or_else(|_| root.owned(name)).filter(|text| !text.is_empty())
+    }
+
     fn prefixes(self, root: &Element) -> Result<Vec<String>, XmlError> {
         let prefix = |p| self.read(p, "Prefix").and_then(|prefix| prefix.ok_or(XmlError("an element is missing")));
         root.all("CommonPrefixes").map(prefix).collect()
@@ -754,18 +759,18 @@ impl ListBucketResult {
                 key_count: root.number("KeyCount")?.unwrap_or(counted),
                 continuation_token: root.owned("ContinuationToken").filter(|token| !token.is_empty()),
                 next_continuation_token: root.owned("NextContinuationToken").filter(|token| !token.is_empty()),
-                start_after: encoding.read(&root, "StartAfter")?.filter(|key| !key.is_empty()),
+                start_after: encoding.echoed(&root, "StartAfter"),
             }
         } else {
             Page::V1 {
-                marker: encoding.read(&root, "Marker")?.unwrap_or_default(),
+                marker: encoding.echoed(&root, "Marker").unwrap_or_default(),
                 next_marker: encoding.read(&root, "NextMarker")?.filter(|key| !key.is_empty()),
             }
         };
         Ok(Self {
             name: root.owned("Name").unwrap_or_default(),
-            prefix: encoding.read(&root, "Prefix")?.unwrap_or_default(),
-            delimiter: encoding.read(&root, "Delimiter")?.filter(|text| !text.is_empty()),
+            prefix: encoding.echoed(&root, "Prefix").unwrap_or_default(),
+            delimiter: encoding.echoed(&root, "Delimiter"),
             max_keys: root.number("MaxKeys")?.unwrap_or(MAX_PAGE),
             is_truncated: root.flag("IsTruncated")?,
             encoding,
@@ -931,9 +936,9 @@ impl ListVersionsResult {
         }
         Ok(Self {
             name: root.owned("Name").unwrap_or_default(),
-            prefix: encoding.read(&root, "Prefix")?.unwrap_or_default(),
-            delimiter: encoding.read(&root, "Delimiter")?.filter(|text| !text.is_empty()),
-            key_marker: encoding.read(&root, "KeyMarker")?.unwrap_or_default(),
+            prefix: encoding.echoed(&root, "Prefix").unwrap_or_default(),
+            delimiter: encoding.echoed(&root, "Delimiter"),
+            key_marker: encoding.echoed(&root, "KeyMarker").unwrap_or_default(),
             version_id_marker: root.owned("VersionIdMarker").unwrap_or_default(),
             next_key_marker: encoding.read(&root, "NextKeyMarker")?.filter(|text| !text.is_empty()),
             next_version_id_marker: root.owned("NextVersionIdMarker").filter(|text| !text.is_empty()),
@@ -1317,9 +1322,9 @@ impl ListMultipartUploadsResult {
         }
         Ok(Self {
             bucket: root.owned("Bucket").unwrap_or_default(),
-            prefix: encoding.read(&root, "Prefix")?.unwrap_or_default(),
-            delimiter: encoding.read(&root, "Delimiter")?.filter(|text| !text.is_empty()),
-            key_marker: encoding.read(&root, "KeyMarker")?.unwrap_or_default(),
+            prefix: encoding.echoed(&root, "Prefix").unwrap_or_default(),
+            delimiter: encoding.echoed(&root, "Delimiter"),
+            key_marker: encoding.echoed(&root, "KeyMarker").unwrap_or_default(),
             upload_id_marker: root.owned("UploadIdMarker").unwrap_or_default(),
             next_key_marker: encoding.read(&root, "NextKeyMarker")?.filter(|text| !text.is_empty()),
             next_upload_id_marker: root.owned("NextUploadIdMarker").filter(|text| !text.is_empty()),
