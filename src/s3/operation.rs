@@ -55,6 +55,8 @@ pub const AMZ_HEADERS: &[(&str, HeaderUse)] = &[
     ("x-amz-metadata-directive", HeaderUse::Handled),
     ("x-amz-tagging-directive", HeaderUse::Forwarded),
     ("x-amz-user-agent", HeaderUse::Handled),
+    // the SDK for C++ says so of every request
+    ("x-amz-api-version", HeaderUse::Handled),
     // an offer to take an MD5 behind the body, which nobody need accept; SDKs for Java send it
     ("x-amz-te", HeaderUse::Handled),
     ("x-amz-acl", HeaderUse::Forwarded),
@@ -707,6 +709,9 @@ impl Operation {
             let shown: String = name.chars().take(64).filter(char::is_ascii_graphic).collect();
             return Err(S3Error::not_implemented(&format!("The header {shown}")).with("Header", shown));
         }
+        if headers.all("x-amz-api-version").any(|version| version != b"2006-03-01") {
+            return Err(S3Error::not_implemented("Another version of the API"));
+        }
         if !matches!(method, "GET" | "HEAD" | "PUT" | "POST" | "DELETE" | "OPTIONS") {
             return Err(ErrorCode::MethodNotAllowed.into());
         }
@@ -1174,6 +1179,9 @@ mod tests {
                 "{header}"
             );
         }
+        let version = |version| parse("PUT", "/bkt/k", "", &[("X-Amz-Api-Version", version)]).err();
+        assert_eq!(version(b"2006-03-01"), None);
+        assert_eq!(version(b"2030-01-01"), refused);
         for (header, _) in AMZ_HEADERS {
             assert!(amz_header_use(&header.to_uppercase()).is_some());
         }
