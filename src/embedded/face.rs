@@ -99,6 +99,9 @@ fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
     Ok(match conditional::WriteCondition::of(Headers::new(&received))? {
         conditional::WriteCondition::Always => WriteCondition::None,
         conditional::WriteCondition::IfAbsent => WriteCondition::IfNoneMatchAny,
+        conditional::WriteCondition::IfPresent | conditional::WriteCondition::IfNoneMatch(_) => {
+            return Err(S3Error::not_implemented("Another condition of a write than If-None-Match: * and If-Match"));
+        }
         conditional::WriteCondition::IfMatch(etag) => WriteCondition::IfMatch(ETag::new(&etag)),
     })
 }

@@ -39,6 +39,13 @@ pub(super) fn write_condition(headers: &HeaderMap, place: &Place) -> Result<Head
         WriteCondition::IfAbsent => {
             out.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
+        WriteCondition::IfPresent => {
+            out.insert(header::IF_MATCH, HeaderValue::from_static("*"));
+        }
+        WriteCondition::IfNoneMatch(etag) => {
+            let value = HeaderValue::from_str(&place.upstream.profile().if_match_of_write(&etag::upstream(&etag)));
+            out.insert(header::IF_NONE_MATCH, value.map_err(|_| Failure::from(ErrorCode::InvalidArgument))?);
+        }
         WriteCondition::IfMatch(etag) => {
             let value = HeaderValue::from_str(&place.upstream.profile().if_match_of_write(&etag::upstream(&etag)));
             out.insert(header::IF_MATCH, value.map_err(|_| Failure::from(ErrorCode::InvalidArgument))?);

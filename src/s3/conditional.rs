@@ -159,16 +159,20 @@ impl Conditions {
     }
 }
 
-/// The condition of a write: S3 knows `If-None-Match: *` and `If-Match` with one ETag; anything else, times among it, is
-/// 501: a guard must not be dropped.
+/// The condition of a write. S3 knows `If-None-Match: *` and `If-Match` with one ETag; other stores know the other way round
+/// too, so that is theirs to judge. Anything else, times among it, is 501: a guard must not be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteCondition {
     /// None.
     Always,
     /// Only if there is no object of that key.
     IfAbsent,
+    /// Only if there is one.
+    IfPresent,
     /// Only if the object has this ETag (without quotes).
     IfMatch(String),
+    /// Only if there is none with this ETag (without quotes).
+    IfNoneMatch(String),
 }
 
 impl WriteCondition {
@@ -184,9 +188,13 @@ impl WriteCondition {
             (Some(EtagCondition::OneOf(tags)), None) if tags.len() == 1 => {
                 tags.into_iter().next().map(Self::IfMatch).ok_or_else(|| ErrorCode::InternalError.into())
             }
+            (Some(EtagCondition::Any), None) => Ok(Self::IfPresent),
+            (None, Some(EtagCondition::OneOf(tags))) if tags.len() == 1 => {
+                tags.into_iter().next().map(Self::IfNoneMatch).ok_or_else(|| ErrorCode::InternalError.into())
+            }
             (Some(_), Some(_)) => Err(S3Error::not_implemented("If-Match together with If-None-Match on a write")),
             (Some(_), None) => Err(S3Error::not_implemented("If-Match on a write with other than one ETag")),
-            (None, Some(_)) => Err(S3Error::not_implemented("If-None-Match on a write with other than *")),
+            (None, Some(_)) => Err(S3Error::not_implemented("If-None-Match on a write with other than * and one ETag")),
         }
     }
 }
@@ -247,8 +255,10 @@ mod tests {
         assert_eq!(of(&[]), Ok(WriteCondition::Always));
         assert_eq!(of(&[("if-none-match", b"*")]), Ok(WriteCondition::IfAbsent));
         assert_eq!(of(&[("if-match", b"\"a\"")]), Ok(WriteCondition::IfMatch("a".into())));
-        assert_eq!(of(&[("if-match", b"*")]), Err(501));
-        assert_eq!(of(&[("if-none-match", b"a")]), Err(501));
+        assert_eq!(of(&[("if-match", b"*")]), Ok(WriteCondition::IfPresent));
+        assert_eq!(of(&[("if-none-match", b"a")]), Ok(WriteCondition::IfNoneMatch("a".into())));
+        assert_eq!(of(&[("if-none-match", b"a, b")]), Err(501));
+        assert_eq!(of(&[("if-match", b"a, b")]), Err(501));
         assert_eq!(of(&[("if-match", b"a"), ("if-none-match", b"*")]), Err(501));
         assert_eq!(of(&[("If-Unmodified-Since", b"Fri, 24 May 2013 00:00:00 GMT")]), Err(501));
         assert_eq!(of(&[("if-modified-since", b"rubbish"), ("if-none-match", b"*")]), Err(501));

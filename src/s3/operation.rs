@@ -931,6 +931,10 @@ impl Operation {
                     }
                     overrides.push((header, value.to_vec()));
                 }
+                if headers.has("x-amz-server-side-encryption") {
+                    let message = "The header is not supported for this operation.";
+                    return Err(S3Error::argument("x-amz-server-side-encryption", message));
+                }
                 let part_number = parameters.part_number()?;
                 if part_number.is_some() && headers.has("range") {
                     return Err(S3Error::new(
@@ -1241,6 +1245,8 @@ mod tests {
         }
         let both = parse("GET", "/bkt/k", "partNumber=1", &[("range", b"bytes=0-1")]);
         assert_eq!(both.err(), Some((400, ErrorCode::InvalidRequest)));
+        let encrypted = parse("GET", "/bkt/k", "", &[("x-amz-server-side-encryption", b"aws:kms")]);
+        assert_eq!(encrypted.err(), Some((400, ErrorCode::InvalidArgument)));
         assert!(matches!(
             parse("GET", "/bkt", "max-keys=5000", &[]),
             Ok(Operation::ListObjects { listing: Listing { max: 1000, .. }, .. })
