@@ -41,7 +41,7 @@ use sealgate::keys::recovery::{KitForm, RecoverySecret};
 use sealgate::net::body::{self, Body};
 use sealgate::net::client::{Client, ClientSettings};
 use sealgate::net::server::{Handler, Peer, ServerSettings, ServerStats, serve};
-use sealgate::net::tls::server_config;
+use sealgate::net::tls::{ServerTls, server_config};
 use sealgate::s3::xml::{InitiateMultipartUploadResult, KeyEncoding, ListBucketResult, ListedObject, Page};
 use sealgate::secret::Secret;
 use sealgate::sigv4::AccessKeyId;
@@ -740,7 +740,7 @@ async fn main() {
     let (ca, key) = (folder.path().join("ca.pem"), folder.path().join("tls.key"));
     fs::write(&ca, issued.cert.pem()).unwrap();
     private(&key, &issued.signing_key.serialize_pem());
-    let tls = Some(Arc::new(server_config(&ca, &key, None).unwrap()));
+    let tls = Some(Arc::new(ServerTls::new(server_config(&ca, &key, None).unwrap())));
     let settings = ServerSettings { max_buf: 2 * MIB, ..ServerSettings::default() };
     let memory = start_store(Arc::clone(&origin), settings.clone()).await;
     let tls = start_store(Arc::clone(&origin), ServerSettings { tls, ..settings }).await;

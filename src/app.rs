@@ -14,18 +14,20 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, State};
 use crate::clock::Clock;
-use crate::config::{Config, TlsFiles};
+use crate::config::{Config, ConfigErrors, TlsFiles};
 use crate::crypto::random::RandomSource;
 use crate::crypto::wrap::{Binding, DataKey, KekId, RECORD_LEN, RECORD_NONCE_LEN, WrappedKey};
+use crate::gateway::settings::{Settings, Timeouts};
 use crate::gateway::{Components, Gateway};
 use crate::keys::file::{FileError, read_secret_line};
 use crate::keys::keyring::{Keyring, KeyringFile};
 use crate::keys::{EntryName, KeyFuture, KeyProvider, KeyScope};
 use crate::net::server::{Drained, ServerSettings, ServerStats, serve};
-use crate::net::tls::{TlsError, server_config};
+use crate::net::tls::{ServerTls, TlsError, server_config};
 use crate::secret::Secret;
 use crate::store::Upstream;
-use crate::telemetry::Metrics;
+use crate::store::settings::UpstreamSettings;
+use crate::telemetry::{self, LogFormat, Metrics};
 
 /// Why a process does not serve.
 #[derive(Debug, Error)]
@@ -44,6 +46,12 @@ pub enum AppError {
         /// Why not.
         cause: std::io::Error,
     },
+    /// The configuration has mistakes.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// What is changed cannot be changed while it serves.
+    #[error("{0} cannot be changed by a reload: that needs a restart")]
+    Fixed(&'static str),
     /// A bucket's key is not in the keyring, or not of its tenant.
     #[error("the keyring has no entry `{entry}` of tenant `{tenant}`, which a bucket names")]
     NoEntry {
@@ -56,8 +64,7 @@ pub enum AppError {
 
 /// A keyring that can be exchanged while it is used: what is under way goes on with the one it began with.
 pub struct ReloadableKeyring {
-    file: PathBuf,
-    passphrase_file: PathBuf,
+    files: RwLock<(PathBuf, PathBuf)>,
     current: RwLock<Arc<Keyring>>,
 }
 
@@ -75,7 +82,7 @@ impl ReloadableKeyring {
     /// Opens the keyring in `file`.
     pub fn open(file: PathBuf, passphrase_file: PathBuf) -> Result<Self, AppError> {
         let current = RwLock::new(Arc::new(open_keyring(&file, &passphrase_file)?));
-        Ok(Self { file, passphrase_file, current })
+        Ok(Self { files: RwLock::new((file, passphrase_file)), current })
     }
 
     /// The keyring in force.
@@ -86,9 +93,15 @@ impl ReloadableKeyring {
 
     /// Reads the file again. On an error the old keyring stays in force.
     pub fn reload(&self) -> Result<(), AppError> {
-        let keyring = Arc::new(open_keyring(&self.file, &self.passphrase_file)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+        let (file, passphrase_file) = self.files.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let keyring = open_keyring(&file, &passphrase_file)?;
+        self.exchange(keyring, file, passphrase_file);
         Ok(())
+    }
+
+    fn exchange(&self, keyring: Keyring, file: PathBuf, passphrase_file: PathBuf) {
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = (file, passphrase_file);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keyring);
     }
 }
 
@@ -136,17 +149,93 @@ impl KeyProvider for ReloadableKeyring {
     }
 }
 
+/// What a configuration says, as far as the admin endpoints tell it.
+struct View {
+    entries: Vec<EntryName>,
+    upstreams: Vec<Arc<Upstream>>,
+    buckets: Vec<(String, String, String)>,
+}
+
+impl View {
+    /// Of a policy whose keys are in the keyring.
+    fn of(settings: &Settings, keyring: &Keyring, upstreams: Vec<Arc<Upstream>>) -> Result<Self, AppError> {
+        let mut entries: Vec<EntryName> = Vec::new();
+        for rule in &settings.buckets {
+            if keyring.entry(&rule.kek).is_none_or(|entry| entry.tenant != rule.tenant) {
+                let (entry, tenant) = (rule.kek.to_string(), rule.tenant.as_str().to_owned());
+                return Err(AppError::NoEntry { entry, tenant });
+            }
+            if !entries.contains(&rule.kek) {
+                entries.push(rule.kek.clone());
+            }
+        }
+        let buckets = settings.buckets.iter();
+        let buckets = buckets.map(|rule| (rule.name.to_string(), rule.id.to_string(), rule.upstream.clone())).collect();
+        Ok(Self { entries, upstreams, buckets })
+    }
+}
+
+/// What of a configuration holds as long as the process lives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Fixed {
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
+    has_tls: bool,
+    timeouts: Timeouts,
+    connections: u32,
+    format: LogFormat,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen,
+            admin: config.admin,
+            has_tls: config.tls.is_some(),
+            timeouts: config.settings.timeouts,
+            connections: config.settings.limits.connections,
+            format: config.log.1,
+        }
+    }
+
+    /// What `other` has changed.
+    fn changed(&self, other: &Self) -> Option<&'static str> {
+        let all = [
+            (self.listen == other.listen, "the listener's address"),
+            (self.admin == other.admin, "the address of probes"),
+            (self.has_tls == other.has_tls, "whether the listener speaks TLS"),
+            (self.timeouts == other.timeouts, "a time-out of the listener"),
+            (self.connections == other.connections, "the limit of connections"),
+            (self.format == other.format, "the log's format"),
+        ];
+        all.into_iter().find(|(is_same, _)| !is_same).map(|(_, what)| what)
+    }
+}
+
+fn stores(upstreams: Vec<UpstreamSettings>, clock: &Arc<dyn Clock>) -> Result<Vec<Arc<Upstream>>, AppError> {
+    let store = |settings| Ok(Arc::new(Upstream::new(settings, Arc::clone(clock))?));
+    upstreams.into_iter().map(store).collect()
+}
+
+fn tls_of(files: &TlsFiles) -> Result<rustls::ServerConfig, AppError> {
+    Ok(server_config(&files.cert, &files.key, files.client_ca.as_deref())?)
+}
+
 /// What the admin endpoints look at.
 struct Overview {
     gateway: Arc<Gateway>,
     keyring: Arc<ReloadableKeyring>,
-    entries: Vec<EntryName>,
-    upstreams: Vec<Arc<Upstream>>,
-    buckets: Vec<(String, String, String)>,
+    view: Arc<RwLock<View>>,
     metrics: Arc<Metrics>,
     stats: Arc<ServerStats>,
     draining: Arc<AtomicBool>,
     started: Instant,
+}
+
+impl Overview {
+    fn view(&self) -> std::sync::RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State for Overview {
@@ -155,7 +244,7 @@ impl State for Overview {
             return Err("draining".to_owned());
         }
         let keyring = self.keyring.current();
-        for name in &self.entries {
+        for name in &self.view().entries {
             if keyring.entry(name).and_then(crate::keys::keyring::Entry::sealing_version).is_none() {
                 return Err(format!("the key `{name}` has no active version"));
             }
@@ -183,7 +272,8 @@ impl State for Overview {
                 serde_json::json!({ "name": entry.name.as_str(), "tenant": entry.tenant.as_str(), "versions": versions })
             })
             .collect();
-        let upstreams: Vec<_> = self
+        let view = self.view();
+        let upstreams: Vec<_> = view
             .upstreams
             .iter()
             .map(|upstream| {
@@ -191,7 +281,7 @@ impl State for Overview {
                 serde_json::json!({ "name": upstream.name(), "requests": health.requests, "failures": health.failures })
             })
             .collect();
-        let buckets: Vec<_> = self
+        let buckets: Vec<_> = view
             .buckets
             .iter()
             .map(|(name, id, upstream)| serde_json::json!({ "name": name, "id": id, "upstream": upstream }))
@@ -216,6 +306,12 @@ pub struct Running {
     /// Where probes are served.
     pub admin: Option<SocketAddr>,
     keyring: Arc<ReloadableKeyring>,
+    gateway: Arc<Gateway>,
+    tls: Option<Arc<ServerTls>>,
+    view: Arc<RwLock<View>>,
+    fixed: Fixed,
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
@@ -239,29 +335,14 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 
 /// Starts everything that `config` describes, within a runtime.
 pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSource>) -> Result<Running, AppError> {
-    let Config { listen: address, tls, admin, keyring, passphrase_file, upstreams, settings, .. } = config;
+    let fixed = Fixed::of(&config);
+    let Config { path, listen: address, tls, admin, keyring, passphrase_file, upstreams, settings, .. } = config;
     let keyring = Arc::new(ReloadableKeyring::open(keyring, passphrase_file)?);
-    let mut entries: Vec<EntryName> = Vec::new();
-    for rule in &settings.buckets {
-        let found = keyring.current().entry(&rule.kek).is_some_and(|entry| entry.tenant == rule.tenant);
-        if !found {
-            let (entry, tenant) = (rule.kek.to_string(), rule.tenant.as_str().to_owned());
-            return Err(AppError::NoEntry { entry, tenant });
-        }
-        if !entries.contains(&rule.kek) {
-            entries.push(rule.kek.clone());
-        }
-    }
-    let mut stores = Vec::with_capacity(upstreams.len());
-    for upstream in upstreams {
-        stores.push(Arc::new(Upstream::new(upstream, Arc::clone(&clock))?));
-    }
-    let tls = tls
-        .map(|TlsFiles { cert, key, client_ca }| server_config(&cert, &key, client_ca.as_deref()))
-        .transpose()?
-        .map(Arc::new);
+    let stores = stores(upstreams, &clock)?;
+    let view = Arc::new(RwLock::new(View::of(&settings, &keyring.current(), stores.clone())?));
+    let tls = tls.as_ref().map(tls_of).transpose()?.map(|config| Arc::new(ServerTls::new(config)));
     let server = ServerSettings {
-        tls,
+        tls: tls.clone(),
         header_timeout: settings.timeouts.header,
         idle_timeout: settings.timeouts.idle,
         keep_alive: settings.timeouts.keep_alive,
@@ -270,14 +351,11 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         ..ServerSettings::default()
     };
     let (metrics, stats) = (Arc::new(Metrics::default()), Arc::new(ServerStats::default()));
-    let buckets = settings.buckets.iter();
-    let buckets =
-        buckets.map(|rule| (rule.name.to_string(), rule.id.to_string(), rule.upstream.clone())).collect::<Vec<_>>();
     let gateway = Arc::new(Gateway::new(Components {
         settings,
-        upstreams: stores.clone(),
+        upstreams: stores,
         keys: Arc::clone(&keyring) as Arc<dyn KeyProvider>,
-        clock,
+        clock: Arc::clone(&clock),
         random,
         metrics: Arc::clone(&metrics),
     }));
@@ -292,9 +370,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         let overview = Overview {
             gateway: Arc::clone(&gateway),
             keyring: Arc::clone(&keyring),
-            entries,
-            upstreams: stores,
-            buckets,
+            view: Arc::clone(&view),
             metrics: Arc::clone(&metrics),
             stats: Arc::clone(&stats),
             draining: Arc::clone(&draining),
@@ -309,7 +385,9 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         admin_address = Some(bound);
         admin_task = Some((served, admin_stop));
     }
+    let serving = Arc::clone(&gateway);
     let served = tokio::spawn(async move {
+        let gateway = serving;
         let drained = serve(listener, server, Arc::clone(&gateway), stats, stopped(stopping)).await;
         // what goes on without its client has its last steps to make
         let _ = tokio::time::timeout(LAST_STEPS, gateway.settled()).await;
@@ -322,21 +400,75 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         drained
     });
     let (served, drained) = (Some(served), Drained::default());
-    Ok(Running { address, admin: admin_address, keyring, metrics, draining, stop, served, drained })
+    Ok(Running {
+        address,
+        admin: admin_address,
+        keyring,
+        gateway,
+        tls,
+        view,
+        fixed,
+        path,
+        clock,
+        metrics,
+        draining,
+        stop,
+        served,
+        drained,
+    })
 }
 
 impl Running {
-    /// Reads the keyring again; on an error the old one stays in force.
+    /// Reads configuration, certificates, credentials and keyring again. All of it is validated before any of it holds; on
+    /// an error the old one stays in force. But a key that was suspended must not go on because of a mistake elsewhere: the
+    /// keyring is then read again alone.
     pub fn reload(&self) -> Result<(), AppError> {
-        let result = self.keyring.reload();
-        self.metrics.reloaded(result.is_ok());
-        match &result {
-            Ok(()) => tracing::info!(target: "sealgate::keys", "the keyring was read again"),
-            Err(error) => {
-                tracing::error!(target: "sealgate::keys", cause = %error, "the keyring was not read; the old one stays");
+        let result = self.reconfigure();
+        self.metrics.reconfigured(result.is_ok());
+        let keyring = match &result {
+            Ok(()) => {
+                tracing::info!(target: "sealgate::app", "configuration and keyring were read again");
+                Ok(())
             }
+            Err(error) => {
+                tracing::error!(target: "sealgate::app", cause = %error, "the configuration was not read; the old one stays");
+                self.keyring.reload()
+            }
+        };
+        self.metrics.reloaded(keyring.is_ok());
+        if let Err(error) = &keyring {
+            tracing::error!(target: "sealgate::keys", cause = %error, "the keyring was not read; the old one stays");
         }
         result
+    }
+
+    fn reconfigure(&self) -> Result<(), AppError> {
+        let config = Config::load(&self.path)?;
+        let mut fixed = Fixed::of(&config);
+        if fixed.listen == self.address {
+            // a free port was asked for, and this is it
+            fixed.listen = self.fixed.listen;
+        }
+        if let Some(what) = self.fixed.changed(&fixed) {
+            return Err(AppError::Fixed(what));
+        }
+        let Config { tls, log, keyring: file, passphrase_file, upstreams, settings, warnings, .. } = config;
+        let keyring = open_keyring(&file, &passphrase_file)?;
+        let stores = stores(upstreams, &self.clock)?;
+        let view = View::of(&settings, &keyring, stores.clone())?;
+        let tls = tls.as_ref().map(tls_of).transpose()?;
+        // all of it holds
+        self.keyring.exchange(keyring, file, passphrase_file);
+        self.gateway.exchange(settings, stores);
+        if let (Some(listener), Some(config)) = (&self.tls, tls) {
+            listener.exchange(config);
+        }
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+        telemetry::set_level(log.0);
+        for warning in &warnings {
+            tracing::warn!(target: "sealgate::config", line = warning.line, "{}", warning.message);
+        }
+        Ok(())
     }
 
     /// Asks for the end: not ready from now on, no new connections, requests under way go on for a while.
@@ -371,7 +503,7 @@ impl Signals {
     }
 }
 
-/// Serves until the process is told to end: SIGTERM or SIGINT drains, a second one cuts; SIGHUP reads the keyring again.
+/// Serves until the process is told to end: SIGTERM or SIGINT drains, a second one cuts; SIGHUP reads configuration and keyring again.
 pub async fn until_signalled(running: &mut Running, signals: Signals) -> Drained {
     let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
     loop {

@@ -30,7 +30,7 @@ mod upstream;
 mod versions;
 mod write;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
@@ -79,7 +79,7 @@ struct Core {
     random: Arc<RandomSource>,
     budget: Budget,
     metrics: Arc<Metrics>,
-    ids: trace::Ids,
+    ids: Arc<trace::Ids>,
     requests: Arc<Semaphore>,
     tails: Tails,
     states: States,
@@ -102,19 +102,86 @@ pub struct Components {
 }
 
 /// The gateway: answers S3 requests by way of a store that sees only ciphertext.
-pub struct Gateway(Arc<Core>);
+///
+/// Its policy can be exchanged while it serves: a request goes on with the one that it began with.
+pub struct Gateway {
+    core: RwLock<Arc<Core>>,
+    /// Places of requests that began before their limit was changed, and how many these were.
+    former: Mutex<Vec<(Arc<Semaphore>, u32)>>,
+}
 
 impl Gateway {
     /// A gateway; it serves as soon as a listener hands it requests.
     #[must_use]
     pub fn new(parts: Components) -> Self {
+        Self { core: RwLock::new(Arc::new(Core::new(parts, None))), former: Mutex::default() }
+    }
+
+    fn core(&self) -> Arc<Core> {
+        Arc::clone(&self.core.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Judges requests that begin from now on by another policy, with other stores behind it.
+    pub fn exchange(&self, settings: Settings, upstreams: Vec<Arc<Upstream>>) {
+        let mut current = self.core.write().unwrap_or_else(PoisonError::into_inner);
+        let old = Arc::clone(&current);
+        let (keys, clock) = (Arc::clone(&old.keys), Arc::clone(&old.clock));
+        let (random, metrics) = (Arc::clone(&old.random), Arc::clone(&old.metrics));
+        let parts = Components { settings, upstreams, keys, clock, random, metrics };
+        *current = Arc::new(Core::new(parts, Some(&old)));
+        if !Arc::ptr_eq(&current.requests, &old.requests) {
+            let former = (Arc::clone(&old.requests), old.limits.requests);
+            self.former.lock().unwrap_or_else(PoisonError::into_inner).push(former);
+        }
+    }
+
+    /// How many bytes of the memory budget are taken.
+    #[must_use]
+    pub fn memory_used(&self) -> usize {
+        self.core().budget.used()
+    }
+
+    /// The memory budget.
+    #[must_use]
+    pub fn memory_limit(&self) -> usize {
+        self.core().budget.total()
+    }
+
+    /// Waits until no request is under way: some go on when their connection is gone.
+    pub async fn settled(&self) {
+        let mut all = std::mem::take(&mut *self.former.lock().unwrap_or_else(PoisonError::into_inner));
+        let core = self.core();
+        all.push((Arc::clone(&core.requests), core.limits.requests));
+        for (places, count) in all {
+            let count = u32::try_from(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS));
+            let _ = places.acquire_many(count.unwrap_or(u32::MAX)).await;
+        }
+    }
+
+    /// Writes the gauges: how much memory is taken, how many requests are under way.
+    pub fn sample(&self) {
+        let core = self.core();
+        core.metrics.memory_used.set(i64::try_from(core.budget.used()).unwrap_or(i64::MAX));
+        let free = core.requests.available_permits();
+        let under_way = usize::try_from(core.limits.requests).unwrap_or(usize::MAX).saturating_sub(free);
+        core.metrics.in_flight.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+    }
+}
+
+impl Core {
+    /// What `parts` describe. What is counted goes on where `former` has it, unless its limit is another.
+    fn new(parts: Components, former: Option<&Self>) -> Self {
         let Components { settings, upstreams, keys, clock, random, metrics } = parts;
         let Settings { region, domains, limits, timeouts: _, buckets, credentials } = settings;
         let secrets: Vec<_> =
             credentials.iter().map(|rule| (rule.access_key_id.clone(), Arc::clone(&rule.secret))).collect();
-        let budget = Budget::new(limits.memory);
+        let budget = former.filter(|former| former.limits.memory == limits.memory);
+        let budget = budget.map_or_else(|| Budget::new(limits.memory), |former| former.budget.clone());
         metrics.memory_limit.set(i64::try_from(budget.total()).unwrap_or(i64::MAX));
-        Self(Arc::new(Core {
+        let requests = former.filter(|former| former.limits.requests == limits.requests);
+        let requests = requests.map(|former| Arc::clone(&former.requests));
+        let places = || Arc::new(Semaphore::new(usize::try_from(limits.requests).unwrap_or(Semaphore::MAX_PERMITS)));
+        Self {
             verifier: Verifier::new(&region, &domains, secrets).with_anonymous(),
             policy: Policy::new(buckets, credentials, upstreams, limits.requests),
             region,
@@ -124,38 +191,11 @@ impl Gateway {
             random,
             budget,
             metrics,
-            ids: trace::Ids::default(),
-            requests: Arc::new(Semaphore::new(usize::try_from(limits.requests).unwrap_or(Semaphore::MAX_PERMITS))),
+            ids: former.map_or_else(Arc::default, |former| Arc::clone(&former.ids)),
+            requests: requests.unwrap_or_else(places),
             tails: Tails::default(),
             states: States::default(),
-        }))
-    }
-
-    /// How many bytes of the memory budget are taken.
-    #[must_use]
-    pub fn memory_used(&self) -> usize {
-        self.0.budget.used()
-    }
-
-    /// The memory budget.
-    #[must_use]
-    pub fn memory_limit(&self) -> usize {
-        self.0.budget.total()
-    }
-
-    /// Waits until no request is under way: some go on when their connection is gone.
-    pub async fn settled(&self) {
-        let all = u32::try_from(usize::try_from(self.0.limits.requests).unwrap_or(Semaphore::MAX_PERMITS));
-        let _ = self.0.requests.acquire_many(all.unwrap_or(u32::MAX)).await;
-    }
-
-    /// Writes the gauges: how much memory is taken, how many requests are under way.
-    pub fn sample(&self) {
-        let core = &self.0;
-        core.metrics.memory_used.set(i64::try_from(core.budget.used()).unwrap_or(i64::MAX));
-        let free = core.requests.available_permits();
-        let under_way = usize::try_from(core.limits.requests).unwrap_or(usize::MAX).saturating_sub(free);
-        core.metrics.in_flight.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+        }
     }
 }
 
@@ -386,7 +426,7 @@ fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Bod
 
 impl Handler for Gateway {
     async fn handle(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
-        let core = &self.0;
+        let core = self.core();
         let (head, body) = request.into_parts();
         let (request_id, span) = core.ids.next();
         let traceparent = head.headers.get("traceparent").map(HeaderValue::as_bytes);

@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::Body;
 use super::timed::{Progress, Requests, Taken, TimedBody, TimedIo};
+use super::tls::ServerTls;
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +43,7 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct ServerSettings {
     /// TLS, if it is spoken.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<ServerTls>>,
     /// For a TLS handshake, and for a head once its first byte is there.
     pub header_timeout: Duration,
     /// For a byte to move in a request under way.
@@ -92,7 +93,6 @@ pub struct ServerStats {
 
 struct Shared<H> {
     settings: ServerSettings,
-    acceptor: Option<TlsAcceptor>,
     handler: Arc<H>,
     stats: Arc<ServerStats>,
     stop: watch::Receiver<bool>,
@@ -120,8 +120,7 @@ pub async fn serve<H: Handler>(
     let all = u32::try_from(permits.available_permits()).unwrap_or(u32::MAX);
     let (stop, stopped) = watch::channel(false);
     let drain = settings.drain;
-    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
-    let shared = Arc::new(Shared { settings, acceptor, handler, stats, stop: stopped });
+    let shared = Arc::new(Shared { settings, handler, stats, stop: stopped });
     let mut tasks = tokio::task::JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -171,7 +170,8 @@ async fn connection<H: Handler>(stream: TcpStream, address: SocketAddr, shared: 
         let _ = stop.wait_for(|stop| *stop).await;
         io::Error::from(io::ErrorKind::ConnectionAborted)
     };
-    if let Some(acceptor) = &shared.acceptor {
+    if let Some(tls) = &shared.settings.tls {
+        let acceptor = TlsAcceptor::from(tls.current());
         let accepted = tokio::select! {
             accepted = timeout(limit, acceptor.accept(stream)) => accepted,
             stopped = stopped => return Err(stopped),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
@@ -75,6 +75,28 @@ pub fn server_config(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Resul
     let mut config = builder.with_single_cert(chain, private).map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// What a listener speaks TLS with, which can be exchanged: connections that stand keep what they began with.
+pub struct ServerTls(RwLock<Arc<ServerConfig>>);
+
+impl ServerTls {
+    /// TLS with this configuration.
+    #[must_use]
+    pub fn new(config: ServerConfig) -> Self {
+        Self(RwLock::new(Arc::new(config)))
+    }
+
+    /// What new connections get.
+    #[must_use]
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives new connections another one.
+    pub fn exchange(&self, config: ServerConfig) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
 }
 
 /// What a client trusts: the authorities of `ca`, or the system's. HTTP/1.1 is offered.

@@ -27,6 +27,7 @@ pub struct Metrics {
     alerts: Family<Labels, Counter>,
     duration: Family<Labels, Histogram>,
     reloads: Family<Labels, Counter>,
+    config_reloads: Family<Labels, Counter>,
     log_dropped: Counter,
     /// Requests under way.
     pub in_flight: Gauge,
@@ -64,6 +65,8 @@ impl Default for Metrics {
         let help = "Time from a request's head to its last byte, by operation";
         registry.register_with_unit("request_duration", help, Unit::Seconds, duration.clone());
         let reloads = Family::<Labels, Counter>::default();
+        let config_reloads = Family::<Labels, Counter>::default();
+        registry.register("config_reloads", "Reloads of the configuration, by result", config_reloads.clone());
         registry.register("keyring_reloads", "Reloads of the keyring, by result", reloads.clone());
         let log_dropped = Counter::default();
         registry.register("log_lines_dropped", "Lines of the log that nobody took in time", log_dropped.clone());
@@ -85,6 +88,7 @@ impl Default for Metrics {
             alerts,
             duration,
             reloads,
+            config_reloads,
             log_dropped,
             in_flight,
             connections,
@@ -126,6 +130,11 @@ impl Metrics {
     pub fn alert(&self, kind: &'static str) {
         self.alerts.get_or_create(&vec![("kind", kind)]).inc();
         tracing::error!(target: "sealgate::alert", kind, "alert");
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reconfigured(&self, succeeded: bool) {
+        self.config_reloads.get_or_create(&vec![("result", if succeeded { "ok" } else { "failed" })]).inc();
     }
 
     /// Counts a reload of the keyring.

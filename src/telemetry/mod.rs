@@ -7,6 +7,7 @@ pub mod trace;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,6 +16,7 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use lines::Lines;
 pub use metrics::Metrics;
@@ -172,30 +174,41 @@ fn json_line(record: &RequestRecord, now: Timestamp) -> Vec<u8> {
 /// Writes the access line of a request. JSON does not go the way of the other lines: there is one for
 /// each request, and the general way costs twice as much.
 pub fn access_line(record: &RequestRecord) {
-    match ACCESS.get() {
-        Some((LogFormat::Json, lines)) => lines.push(&json_line(record, SystemClock.now())),
-        Some((LogFormat::Text, _)) => text_line(record),
+    if !WRITES_ACCESS.load(Ordering::Relaxed) {
+        return;
+    }
+    match LOG.get() {
+        Some(Log { format: LogFormat::Json, lines, .. }) => lines.push(&json_line(record, SystemClock.now())),
+        Some(Log { format: LogFormat::Text, .. }) => text_line(record),
         None => {}
     }
 }
 
-/// How access lines are written, if they are.
-static ACCESS: OnceLock<(LogFormat, Lines)> = OnceLock::new();
-/// The log's way out.
-static LINES: OnceLock<Lines> = OnceLock::new();
+/// The process's log.
+struct Log {
+    format: LogFormat,
+    /// Its way out.
+    lines: Lines,
+    /// Which lines are written.
+    filter: reload::Handle<Targets, Registry>,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+/// Whether access lines are written.
+static WRITES_ACCESS: AtomicBool = AtomicBool::new(false);
 /// How long the end of the process waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How many lines of the log were dropped, because nobody read it.
 #[must_use]
 pub fn lines_dropped() -> u64 {
-    LINES.get().map_or(0, Lines::lost)
+    LOG.get().map_or(0, |log| log.lines.lost())
 }
 
 /// Waits a moment until the log's last lines are written.
 pub fn flush() {
-    if let Some(lines) = LINES.get() {
-        lines.flush(LAST_LINES);
+    if let Some(log) = LOG.get() {
+        log.lines.flush(LAST_LINES);
     }
 }
 
@@ -275,16 +288,34 @@ pub enum LogError {
     Thread(#[from] std::io::Error),
 }
 
-/// Sets up the process's log, to standard error; [`flush`] writes its last lines. Only the program's own lines are written, at whatever level: libraries would
-/// log headers and names.
-pub fn init(level: LogLevel, format: LogFormat) -> Result<(), LogError> {
+/// The program's own lines of a level, and whether access lines are among them. Libraries write nothing at whatever level:
+/// they would log headers and names.
+fn own_lines(level: LogLevel) -> (Targets, bool) {
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let own = Targets::new().with_target("sealgate", level);
+    (Targets::new().with_target("sealgate", level), level >= LevelFilter::INFO)
+}
+
+/// Writes lines of another level from now on.
+pub fn set_level(level: LogLevel) {
+    let (own, access) = own_lines(level);
+    // without a log there is nothing to change
+    if LOG.get().is_some_and(|log| log.filter.reload(own).is_ok()) {
+        WRITES_ACCESS.store(access, Ordering::Relaxed);
+    }
+}
+
+/// Sets up the process's log, to standard error; [`flush`] writes its last lines.
+pub fn init(level: LogLevel, format: LogFormat) -> Result<(), LogError> {
+    if LOG.get().is_some() {
+        return Err(LogError::AlreadySet);
+    }
+    let (own, access) = own_lines(level);
+    let (own, filter) = reload::Layer::new(own);
     let told = match format {
         LogFormat::Json => json_of_dropped,
         LogFormat::Text => text_of_dropped,
@@ -296,10 +327,8 @@ pub fn init(level: LogLevel, format: LogFormat) -> Result<(), LogError> {
         LogFormat::Text => layer.with_ansi(false).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(own)).try_init().map_err(|_| LogError::AlreadySet)?;
-    if matches!(level, LevelFilter::INFO | LevelFilter::DEBUG) {
-        let _ = ACCESS.set((format, lines.clone()));
-    }
-    let _ = LINES.set(lines);
+    let _ = LOG.set(Log { format, lines, filter });
+    WRITES_ACCESS.store(access, Ordering::Relaxed);
     Ok(())
 }
 

@@ -3,11 +3,14 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::rig::{Client, noise};
+use super::tls::{Files, https_as, shown_certificate};
 use crate::support::python;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_sealgate");
@@ -148,6 +151,7 @@ struct Served {
     _demo: Process,
     gateway: Process,
     app: Client,
+    address: std::net::SocketAddr,
     admin: String,
     dir: PathBuf,
     log: PathBuf,
@@ -155,22 +159,31 @@ struct Served {
 }
 
 /// The configuration of a gateway of its own process.
-fn of_its_own(dir: &Path) -> PathBuf {
+fn of_its_own(dir: &Path, tls: Option<&Files>) -> PathBuf {
     let text = std::fs::read_to_string(dir.join("gateway.toml")).unwrap();
     let listen = text.lines().find(|line| line.starts_with("address")).unwrap();
+    let secured = tls.map_or_else(String::new, |files| {
+        let [cert, key] = ["tls.pem", "tls.key"].map(|name| files.path(name).display().to_string());
+        format!("\n[listen.tls]\ncert = \"{cert}\"\nkey = \"{key}\"\n")
+    });
     let text = text
         .replace(listen, "address = \"127.0.0.1:0\"")
         .replace("log = \"warn\"\nformat = \"text\"", "log = \"debug\"")
         .replace("[telemetry]", "[admin]\naddress = \"127.0.0.1:0\"\n[timeouts]\ndrain = \"10s\"\n[telemetry]");
+    let text = text.replace("[admin]", &format!("{secured}[admin]"));
     std::fs::write(dir.join("serve.toml"), text).unwrap();
     dir.join("serve.toml")
 }
 
 fn serve() -> Served {
+    serve_with(None)
+}
+
+fn serve_with(tls: Option<&Files>) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("demo");
     let (demo, _, _) = demo(&dir);
-    let config = of_its_own(&dir);
+    let config = of_its_own(&dir, tls);
     let log = folder.path().join("log");
     let child = Command::new(BINARY)
         .args(["serve", "--config"])
@@ -190,8 +203,9 @@ fn serve() -> Served {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let app = Client::new(address.parse().unwrap(), "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
-    Served { _demo: demo, gateway, app, admin, dir, log, _folder: folder }
+    let address = address.parse().unwrap();
+    let app = Client::new(address, "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
+    Served { _demo: demo, gateway, app, address, admin, dir, log, _folder: folder }
 }
 
 fn probe(admin: &str, path: &str) -> (u16, String) {
@@ -270,6 +284,107 @@ async fn a_reload_suspends_and_rotates_keys_within_a_second() {
     assert!(probe(&served.admin, "/metrics").1.contains("keyring_reloads_total{result=\"failed\"} 1"));
 }
 
+/// Waits for `holds`, at most some seconds.
+async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Writes and reads until it is told to end, by connections that stand and by new ones; how often.
+fn load(
+    client: impl Fn() -> Client + Send + 'static,
+    key: String,
+    end: Arc<AtomicBool>,
+) -> tokio::task::JoinHandle<usize> {
+    tokio::spawn(async move {
+        let (standing, body, mut count) = (client(), noise(200_000, 1), 0);
+        while !end.load(Ordering::Relaxed) {
+            standing.put("demo", &key, body.clone()).await.unwrap();
+            assert!(standing.get("demo", &key).await.unwrap().body == body);
+            assert!(client().get("demo", &key).await.unwrap().body == body);
+            count += 1;
+        }
+        count
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_and_credential_are_exchanged_under_load_without_a_failed_request() {
+    let files = Files::new();
+    let served = serve_with(Some(&files));
+    let port = served.address.port();
+    let old_secret = secret_of(&served.dir, "sealgate");
+    let ca = files.path("ca.pem");
+    let (old_ca, new_ca) = (ca.clone(), ca.clone());
+    let old = move || https_as(port, &old_ca, "AKSEALGATEDEMO", &old_secret);
+    let new = move || https_as(port, &new_ca, "AKNEW", "the secret of the new credential");
+    old().send(http::Method::PUT, "demo", "", &[], &[], None).await.ok();
+    let [end_old, end_new] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let old_load: Vec<_> = (0..2).map(|n| load(old.clone(), format!("old-{n}"), Arc::clone(&end_old))).collect();
+
+    let config = served.dir.join("serve.toml");
+    let before = std::fs::read_to_string(&config).unwrap();
+    let secret_file = served.dir.join("new.secret");
+    std::fs::write(&secret_file, "the secret of the new credential\n").unwrap();
+    std::fs::set_permissions(&secret_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let credential = "[[credential]]\naccess_key_id = \"AKNEW\"\nsecret_file = \"new.secret\"\ntenant = \"demo\"\nbuckets = [\"*\"]\n";
+    let (head, block) = before.split_once("[[credential]]").unwrap();
+    let tenant = block.lines().find(|line| line.starts_with("tenant")).unwrap();
+    let credential = credential.replace("tenant = \"demo\"", tenant);
+
+    // both credentials, and another certificate
+    assert_eq!(new().head("demo", "old-0").await.unwrap_err().0, 403);
+    let first = shown_certificate(port, &ca).await;
+    files.renew();
+    std::fs::write(&config, format!("{before}\n{credential}")).unwrap();
+    served.gateway.signal(Signal::HUP);
+    until("the new credential is let in", || async { new().list("demo", &[]).await.is_ok() }).await;
+    assert_ne!(first, shown_certificate(port, &ca).await);
+    let new_load: Vec<_> = (0..2).map(|n| load(new.clone(), format!("new-{n}"), Arc::clone(&end_new))).collect();
+
+    // mistakes: a text that is none, a certificate without its key, what needs a restart; nothing changes
+    let both = std::fs::read_to_string(&config).unwrap();
+    let key = std::fs::read(files.path("tls.key")).unwrap();
+    for (n, what) in ["text", "key", "address"].into_iter().enumerate() {
+        match what {
+            "text" => std::fs::write(&config, "[listen").unwrap(),
+            "key" => std::fs::write(files.path("tls.key"), "none").unwrap(),
+            _ => std::fs::write(&config, both.replace("127.0.0.1:0", "127.0.0.1:1")).unwrap(),
+        }
+        served.gateway.signal(Signal::HUP);
+        let metric = format!("sealgate_config_reloads_total{{result=\"failed\"}} {}", n + 1);
+        until(what, || async { probe(&served.admin, "/metrics").1.contains(&metric) }).await;
+        std::fs::write(&config, &both).unwrap();
+        std::fs::write(files.path("tls.key"), &key).unwrap();
+    }
+
+    // the old credential ends, after those who use it
+    end_old.store(true, Ordering::Relaxed);
+    let mut count = 0;
+    for task in old_load {
+        count += task.await.unwrap();
+    }
+    let buckets = "buckets = [\"*\"]";
+    assert!(block.contains("credentials") && credential.contains(buckets));
+    std::fs::write(&config, format!("{head}{credential}").replace("log = \"debug\"", "log = \"warn\"")).unwrap();
+    served.gateway.signal(Signal::HUP);
+    until("the old credential is refused", || async { old().head("demo", "old-0").await.is_err() }).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    end_new.store(true, Ordering::Relaxed);
+    for task in new_load {
+        count += task.await.unwrap();
+    }
+    assert!(count > 10, "{count}");
+    // lines of requests are not written any more
+    let len = std::fs::metadata(&served.log).unwrap().len();
+    new().get("demo", "new-0").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(len, std::fs::metadata(&served.log).unwrap().len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_termination_drains_and_the_log_holds_no_name_and_no_secret() {
     let mut served = serve();
@@ -288,7 +403,7 @@ async fn a_termination_drains_and_the_log_holds_no_name_and_no_secret() {
 
     // a transfer under way goes on
     served.app.put("demo", "large-secret-name", noise(48 << 20, 1)).await.unwrap();
-    let app = Client(std::sync::Arc::clone(&served.app.0));
+    let app = Client(Arc::clone(&served.app.0));
     let under_way = tokio::spawn(async move { app.get("demo", "large-secret-name").await });
     tokio::time::sleep(Duration::from_millis(30)).await;
     served.gateway.signal(Signal::TERM);
@@ -325,8 +440,12 @@ async fn a_log_that_nobody_reads_stops_no_request_and_its_losses_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("demo");
     let (_demo, ..) = demo(&dir);
-    let child =
-        Command::new(BINARY).args(["serve", "--config"]).arg(of_its_own(&dir)).stderr(Stdio::piped()).spawn().unwrap();
+    let child = Command::new(BINARY)
+        .args(["serve", "--config"])
+        .arg(of_its_own(&dir, None))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut process = Process(child);
     let mut log = BufReader::new(process.0.stderr.take().unwrap());
     let mut line = String::new();
@@ -353,7 +472,8 @@ async fn a_log_that_nobody_reads_stops_no_request_and_its_losses_are_counted() {
         stream.write_all(b"GET /demo/k HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     }
     reader.join().unwrap();
-    let app = Client::new(address.parse().unwrap(), "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
+    let address = address.parse().unwrap();
+    let app = Client::new(address, "AKSEALGATEDEMO", &secret_of(&dir, "sealgate"));
     app.put("demo", "k", "content").await.unwrap();
     assert_eq!(app.get("demo", "k").await.unwrap().body, "content");
     let (_, metrics) = probe(admin, "/metrics");

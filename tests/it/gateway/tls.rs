@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sealgate::clock::{Clock as _, SystemClock};
 use sealgate::net::body::{self, Body};
 use sealgate::net::server::ServerSettings;
-use sealgate::net::tls::{client_config, server_config};
+use sealgate::net::tls::{ServerTls, client_config, server_config};
 use sealgate::sigv4::{self, AmzDate, ContentSha256, CredentialScope, Headers, RequestView, SigningKey};
 use sealgate::store::Upstream;
 use sealgate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
@@ -18,38 +18,51 @@ use tokio::net::TcpStream;
 
 use super::rig::{Client, Plan, REGION, Rig, Server, gateway, noise, secret};
 
-struct Files {
+pub struct Files {
     folder: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
 }
 
 impl Files {
     /// An authority, and a certificate of it for `localhost`.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().unwrap();
         let ca = authority.self_signed(&authority_key).unwrap();
         let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
         std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
-        std::fs::write(folder.path().join("tls.pem"), leaf.pem()).unwrap();
-        std::fs::write(folder.path().join("tls.key"), key.serialize_pem()).unwrap();
-        Self { folder }
+        let files = Self { folder, issuer };
+        files.renew();
+        files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Another certificate of the same authority.
+    pub fn renew(&self) {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.path("tls.pem"), leaf.pem()).unwrap();
+        std::fs::write(self.path("tls.key"), key.serialize_pem()).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(self.path("tls.key"), mode).unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     fn settings(&self, client_ca: Option<&Path>) -> ServerSettings {
         let config = server_config(&self.path("tls.pem"), &self.path("tls.key"), client_ca).unwrap();
-        ServerSettings { tls: Some(Arc::new(config)), ..ServerSettings::default() }
+        ServerSettings { tls: Some(Arc::new(ServerTls::new(config))), ..ServerSettings::default() }
     }
 }
 
 fn https(port: u16, ca: &Path) -> Client {
+    https_as(port, ca, "AKALPHA", "secret of AKALPHA")
+}
+
+pub fn https_as(port: u16, ca: &Path, id: &str, secret_text: &str) -> Client {
     let settings = UpstreamSettings {
         name: "client".to_owned(),
         endpoint: format!("https://localhost:{port}").parse().unwrap(),
@@ -57,8 +70,8 @@ fn https(port: u16, ca: &Path) -> Client {
         profile: Profile::Generic,
         addressing: Addressing::Path,
         credentials: Credentials {
-            access_key_id: "AKALPHA".to_owned(),
-            secret: Arc::new(secret("secret of AKALPHA")),
+            access_key_id: id.to_owned(),
+            secret: Arc::new(secret(secret_text)),
             session_token: None,
         },
         ca: Some(ca.to_owned()),
@@ -87,6 +100,14 @@ async fn tls_is_spoken_to_those_who_trust_the_authority_and_have_a_certificate_w
     let rig = Rig::with(Plan { server: files.settings(Some(&files.path("ca.pem"))), ..Plan::default() }).await;
     let without = https(rig.gateway.address.port(), &files.path("ca.pem")).get("data", "k").await.unwrap_err();
     assert_eq!(without.0, 0);
+}
+
+/// The certificate that a new connection is shown.
+pub async fn shown_certificate(port: u16, ca: &Path) -> Vec<u8> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(Some(ca)).unwrap()));
+    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
 /// One GET over HTTP/1.1 by a client that trusts `trusted` and shows a certificate of `own`; `None`: it was not let in.
