@@ -80,8 +80,8 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError + '_ {
     |cause| FileError::Io { path: path.to_owned(), cause }
 }
 
-/// Reads a whole file of at most `limit` bytes that its owner alone can touch: mode 0600 or narrower, owned by the
-/// user who runs the program.
+/// Reads a whole file of at most `limit` bytes that nobody else can touch: mode 0600 or narrower, owned by the user who runs
+/// the program; or mode 0640 or narrower, owned by root: so orchestrators and service managers hand secrets to a group.
 pub fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     read(path, limit, true)
 }
@@ -130,12 +130,16 @@ pub fn exposure(path: &Path) -> Option<FileError> {
 }
 
 fn exposure_of(path: &Path, metadata: &fs::Metadata) -> Option<FileError> {
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    judge(path, metadata.mode() & 0o7777, owner, user)
+}
+
+fn judge(path: &Path, mode: u32, owner: u32, user: u32) -> Option<FileError> {
+    let others = if owner == 0 && user != 0 { 0o037 } else { 0o077 };
+    if mode & others != 0 {
         return Some(FileError::Permissions { path: path.to_owned(), mode });
     }
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    (owner != user).then(|| FileError::Owner { path: path.to_owned(), owner, user })
+    (owner != user && owner != 0).then(|| FileError::Owner { path: path.to_owned(), owner, user })
 }
 
 /// Makes a new file of mode 0600 and writes all of `bytes` to the device. An existing file is left alone; a file that
@@ -304,6 +308,23 @@ mod tests {
         }
         assert!(matches!(read_private(dir.path(), 5), Err(FileError::NotAFile { .. })));
         assert!(matches!(read_private(&dir.path().join("none"), 5), Err(FileError::Io { .. })));
+    }
+
+    #[test]
+    fn a_file_that_root_hands_to_a_group_is_read() {
+        let judge = |mode, owner, user| judge(Path::new("secret"), mode, owner, user);
+        for (mode, owner, user) in
+            [(0o600, 7, 7), (0o400, 7, 7), (0o440, 0, 7), (0o640, 0, 7), (0o400, 0, 7), (0o600, 0, 0)]
+        {
+            assert!(judge(mode, owner, user).is_none(), "{mode:o} {owner} {user}");
+        }
+        for (mode, owner, user) in
+            [(0o440, 7, 7), (0o640, 0, 0), (0o644, 0, 7), (0o660, 0, 7), (0o604, 0, 7), (0o450, 0, 7)]
+        {
+            assert!(matches!(judge(mode, owner, user), Some(FileError::Permissions { .. })), "{mode:o} {owner} {user}");
+        }
+        assert!(matches!(judge(0o600, 8, 7), Some(FileError::Owner { owner: 8, user: 7, .. })));
+        assert!(matches!(judge(0o600, 7, 0), Some(FileError::Owner { owner: 7, user: 0, .. })));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [S3 semantics](s3) | what is done, what is verified, what differs, what is refused |
 //! | [configuration] | every table and key |
 //! | [operations] | signals, probes, metrics, logs, limits, `check`, `gc` |
+//! | [deployment] | systemd, containers, Kubernetes, alerts; upgrade and rollback |
 //! | [key custody](keys) | the keyring file, the life of a key, the recovery kit |
 //! | [offline work](offline) | `seal`, `open`, `inspect`, and leaving a provider |
 //! | [object format](object_format) | every byte that is stored |
@@ -26,6 +27,7 @@ macro_rules! pages {
         /// [architecture]: crate::manual::architecture
         /// [configuration]: crate::manual::configuration
         /// [operations]: crate::manual::operations
+        /// [deployment]: crate::manual::deployment
         /// [S3 semantics]: crate::manual::s3
         /// [embedded store]: crate::manual::embedded_store
         /// [glossary]: crate::manual::glossary
@@ -59,6 +61,8 @@ pages! {
     offline = "offline.md";
     /// Running the gateway: signals, probes, metrics, logs, limits.
     operations = "operations.md";
+    /// Deployment.
+    deployment = "deployment.md";
     /// What is measured, and how to measure it.
     performance = "performance.md";
     /// What S3 is here: what is done, what differs, what is refused.

@@ -9,6 +9,7 @@ mod provider_conformance;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod deploy;
 #[cfg(feature = "embedded")]
 mod embedded;
 #[cfg(feature = "embedded")]
