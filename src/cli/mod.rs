@@ -1,6 +1,7 @@
 //! The command line: one file per command, no prints but through [`Environment`], no exits but through [`Failure`].
 
 mod check;
+mod completions;
 mod custody;
 #[cfg(feature = "embedded")]
 mod demo;
@@ -63,6 +64,10 @@ enum Command {
     Open(open::OpenArgs),
     /// Show what a header and a body say of themselves; needs no key
     Inspect(inspect::InspectArgs),
+    /// Write a shell's completions to standard output
+    Completions(completions::CompletionsArgs),
+    /// Write the man pages into a folder
+    Man(completions::ManArgs),
 }
 
 /// Runs the program with `arguments`, the program's own name first, and returns its exit code: 0 done, 1 failed,
@@ -84,6 +89,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         Command::Seal(args) => seal::run(&args, env),
         Command::Open(args) => open::run(&args, env),
         Command::Inspect(args) => inspect::run(&args, env),
+        Command::Completions(args) => completions::run(&args, env),
+        Command::Man(args) => completions::man(&args),
     };
     // What was written last may still rest in a buffer, and its failure is the command's.
     match done.and_then(|()| env.stdout.flush().map_err(Failure::output)) {

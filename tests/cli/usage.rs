@@ -84,3 +84,37 @@ fn the_process_leaves_no_core_and_lets_nobody_attach() {
     child.wait().unwrap();
     assert_eq!(limits.split_whitespace().filter(|word| *word == "0").count(), 2, "{limits}");
 }
+
+#[test]
+fn completions_and_man_pages_know_every_command() {
+    let binary = env!("CARGO_BIN_EXE_sealgate");
+    let help = Command::new(binary).arg("--help").output().unwrap().stdout;
+    let help = String::from_utf8(help).unwrap();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 10 && commands.contains(&"serve"), "{commands:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Command::new(binary).args(["completions", shell]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success());
+        for command in &commands {
+            assert!(text.contains(command), "{shell} {command}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new(binary).args(["man", "--dir"]).arg(folder.path()).status().unwrap();
+    assert!(made.success());
+    for command in commands {
+        let page = std::fs::read_to_string(folder.path().join(format!("sealgate-{command}.1"))).unwrap();
+        assert!(page.contains(".SH DESCRIPTION"), "{command}");
+    }
+    let missing = folder.path().join("none");
+    let refused = Command::new(binary).args(["man", "--dir"]).arg(missing).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+}
