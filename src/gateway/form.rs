@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use tokio::time::timeout;
 
 use super::error::Failure;
 use super::exchange::Exchange;
@@ -37,6 +38,8 @@ const CONTENT_FIELDS: [&str; 7] = [
     "content-md5",
     "expires",
 ];
+/// How long a form may take up to its file.
+const FORM_TIME: Duration = Duration::from_secs(20);
 /// Fields of the signature.
 const SIGNATURE_FIELDS: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
 
@@ -55,11 +58,14 @@ impl Core {
         body: Body,
         bucket: &BucketName,
     ) -> Result<Response<Body>, Failure> {
+        // whoever has not signed yet leaves most places to those who have, and does not keep his for long
+        let unsigned = self.forms.try_acquire().map_err(|_| Failure::slow_down("the limit of forms at once"))?;
         exchange.hold([self.reserve(3 * MAX_FORM_LEN).await?]);
         let content_type = accepted.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let parser = FormParser::new(&boundary(content_type)?);
         let total = content_length(&accepted.headers).ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
-        let (form, file) = read_form(parser, body, total).await?;
+        let read = timeout(FORM_TIME, read_form(parser, body, total)).await;
+        let (form, file) = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
 
         let fields: Vec<(&str, &[u8])> =
             form.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
@@ -76,6 +82,7 @@ impl Core {
         };
         exchange.note_caller(caller.rule.access_key_id.as_str(), accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
+        drop(unsigned);
 
         let key = form.one("key")?.filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| S3Error::argument("key", "User key must have a length greater than 0."))?;

@@ -81,6 +81,8 @@ struct Core {
     metrics: Arc<Metrics>,
     ids: Arc<trace::Ids>,
     requests: Arc<Semaphore>,
+    /// Places of forms whose signature is not read yet.
+    forms: Semaphore,
     tails: Tails,
     states: States,
 }
@@ -192,6 +194,7 @@ impl Core {
             budget,
             metrics,
             ids: former.map_or_else(Arc::default, |former| Arc::clone(&former.ids)),
+            forms: Semaphore::new(usize::try_from(limits.requests / 4).unwrap_or(Semaphore::MAX_PERMITS).max(1)),
             requests: requests.unwrap_or_else(places),
             tails: Tails::default(),
             states: States::default(),

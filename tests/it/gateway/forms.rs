@@ -1,16 +1,22 @@
 //! Uploads of HTML forms: signed by their policy, or by nobody where the bucket is open.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use sealgate::clock::{Clock, SystemClock, Timestamp};
 use sealgate::digest::{HmacSha256, hex};
+use sealgate::gateway::settings::Limits;
 use sealgate::sigv4::uri::Query;
 use sealgate::store::{Answer, Identity, Payload, StoreError, StoreRequest};
 
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
 use super::lies::Lied;
-use super::rig::{Client, REGION, Rig, elements};
+use super::rig::{Client, Plan, REGION, Rig, elements};
 
 const FILE: &str =
     "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a b.txt\"\r\nContent-Type: text/plain\r\n\r\n";
@@ -211,4 +217,29 @@ async fn a_form_without_a_signature_needs_an_open_bucket() {
     let headers = [("content-type", "multipart/form-data; boundary=B")];
     let refused = app.send(Method::POST, "data", "", &[], &headers, Some(form(&fields, "x", END).into())).await;
     assert_eq!(refused.unwrap_err(), (400, "InvalidArgument".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_whose_signature_is_not_read_leave_room_for_others() {
+    let limits = Limits { requests: 4, ..Plan::default().limits };
+    let rig = Rig::with(Plan { limits, ..Plan::default() }).await;
+    let app = rig.app();
+    app.put("data", "k", "x").await.unwrap();
+    // three who begin a form and say no more
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+        let head = "POST /data HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=B\r\ncontent-length: 9000\r\n\r\n--B";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let busy = refusal(post(&app, "data", form(&signed(&[("key", "f")], ""), "x", END)).await);
+    assert_eq!(busy, (503, "SlowDown".to_owned()));
+    for _ in 0..3 {
+        assert_eq!(app.get("data", "k").await.unwrap().text(), "x");
+    }
+    drop(slow);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(refusal(post(&app, "data", form(&signed(&[("key", "f")], ""), "x", END)).await).0, 204);
 }
