@@ -146,9 +146,20 @@ impl FormParser {
             self.at = end + 4;
             if name == "file" {
                 let mut form = std::mem::take(&mut self.form);
+                let filename = filename.unwrap_or_default();
+                let mut expanded = 0usize;
                 for (name, value) in &mut form.fields {
-                    if !matches!(name.as_str(), "policy" | "x-amz-signature") && value.contains("${filename}") {
-                        *value = value.replace("${filename}", filename.as_deref().unwrap_or_default());
+                    if matches!(name.as_str(), "policy" | "x-amz-signature") {
+                        continue;
+                    }
+                    // a short form must not become a long one
+                    let marks = value.matches("${filename}").count();
+                    expanded = expanded.saturating_add(marks.saturating_mul(filename.len()));
+                    if expanded > MAX_FORM_LEN {
+                        return Err(ErrorCode::MaxMessageLengthExceeded.into());
+                    }
+                    if marks > 0 {
+                        *value = value.replace("${filename}", &filename);
                     }
                 }
                 return Ok(Some((form, self.at.saturating_sub(2))));
@@ -291,6 +302,9 @@ mod tests {
         assert_eq!(read(field("key", "a").as_bytes(), 9).err(), Some(ErrorCode::IncompleteBody));
         let too_many = field("x-ignore-a", "b").repeat(101) + FILE;
         assert_eq!(read(too_many.as_bytes(), 1000).map(|_| ()), malformed);
+        let expands = field("x-ignore-a", &"${filename}".repeat(1800))
+            + &FILE.replace("C:", &"n".repeat(20_000)).replace("\\x\\", "");
+        assert_eq!(read(expands.as_bytes(), 1000).err(), Some(ErrorCode::MaxMessageLengthExceeded));
         let too_long = field("key", &"a".repeat(MAX_FORM_LEN)) + FILE;
         for step in [1000, too_long.len()] {
             assert_eq!(read(too_long.as_bytes(), step).err(), Some(ErrorCode::MaxMessageLengthExceeded));
