@@ -176,7 +176,7 @@ impl View {
 }
 
 /// What of a configuration holds as long as the process lives.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Fixed {
     listen: SocketAddr,
     admin: Option<SocketAddr>,

@@ -77,9 +77,9 @@ MUTATIONS = [
     ("a form's policy", "src/gateway/form.rs", "                policy.check(&fields, bucket.as_str(), now)?;\n", "                let _ = (&policy, &fields);\n"),
     ("a field behind a form's file", "src/gateway/form.rs", "if found.is_some() && self.left > 0 || self.left == 0", "if self.left == 0"),
     ("a document is plain", "src/gateway/sub_resource.rs", "if !is_readable && !is_empty || is_empty", "if is_empty"),
-    ("own keys among versions", "src/gateway/versions.rs", "    page.versions.retain(|version| !is_reserved(version.key.as_bytes()));\n", ""),
+    ("own keys in lists", "src/gateway/list.rs", "    entries.retain(|entry| !is_reserved(P::key(entry).as_bytes()));\n", ""),
     ("a header of a form that is none of a PutObject's", "src/gateway/form.rs", "                if !is_known {", "                if !is_known && false {"),
-    ("sizes of versions", "src/gateway/versions.rs", "*size = plaintext_len(*size).unwrap_or(*size);", "let _ = plaintext_len(*size);"),
+    ("sizes in lists", "src/gateway/list.rs", "*size = plaintext_len(*size).unwrap_or(*size);", "let _ = plaintext_len(*size);"),
 ]
 
 

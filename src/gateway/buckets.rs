@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use super::Call;
 use super::error::Failure;
 use super::headers::{forwarded, forwarded_to_reads};
-use super::list::From;
+use super::list::{From, Kind};
 use super::policy::{Place, Policy, Right};
 use super::records::{Record, UploadNames, UploadNote};
 use super::upstream::discard_answer;
@@ -20,8 +20,8 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::Listing;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{
-    KeyEncoding, ListAllMyBucketsResult, ListedBucket, MAX_PAGE, Owner, create_bucket_xml, location_xml,
-    parse_create_bucket,
+    KeyEncoding, ListAllMyBucketsResult, ListBucketResult, ListVersionsResult, ListedBucket, MAX_PAGE, Owner,
+    create_bucket_xml, location_xml, parse_create_bucket,
 };
 use crate::sigv4::uri::Query;
 use crate::store::settings::Profile;
@@ -208,19 +208,21 @@ impl Call<'_> {
     /// Aborts all unfinished uploads to a bucket in which nothing but their records is; whether it was so.
     async fn clear_bucket(&self, place: &Place) -> Result<bool, Failure> {
         let listing = Listing { prefix: String::new(), delimiter: None, max: MAX_PAGE, encoding: KeyEncoding::Url };
-        let (entries, is_truncated): (Vec<(String, Option<String>)>, bool) =
-            match self.page_of_versions(place, &listing, ("", ""), MAX_PAGE).await {
-                Ok(page) => {
-                    let entries = page.versions.into_iter().map(|version| (version.key, Some(version.version_id)));
-                    (entries.collect(), page.is_truncated)
-                }
-                // a store without versions
-                Err(failure) if matches!(failure.code().status(), 400 | 405 | 501) => {
-                    let page = self.page(place, &listing, &From::default(), MAX_PAGE, Some(false)).await?;
-                    (page.contents.into_iter().map(|object| (object.key, None)).collect(), page.is_truncated)
-                }
-                Err(failure) => return Err(failure),
-            };
+        let (start, kind) = (From::default(), Kind::Versions);
+        let page = self.page::<ListVersionsResult>(place, &listing, &start, MAX_PAGE, kind).await;
+        let (entries, is_truncated): (Vec<(String, Option<String>)>, bool) = match page {
+            Ok(page) => {
+                let entries = page.versions.into_iter().map(|version| (version.key, Some(version.version_id)));
+                (entries.collect(), page.is_truncated)
+            }
+            // a store without versions
+            Err(failure) if matches!(failure.code().status(), 400 | 405 | 501) => {
+                let kind = Kind::V2 { fetch_owner: false };
+                let page: ListBucketResult = self.page(place, &listing, &start, MAX_PAGE, kind).await?;
+                (page.contents.into_iter().map(|object| (object.key, None)).collect(), page.is_truncated)
+            }
+            Err(failure) => return Err(failure),
+        };
         if is_truncated {
             return Ok(false);
         }
@@ -252,18 +254,12 @@ impl Call<'_> {
         for note in &uploads {
             let mut query = Query::default();
             query.push("uploadId", note.upload_id.as_str());
-            let request = StoreRequest {
-                method: Method::DELETE,
-                bucket: Some(&place.upstream_name),
-                key: Some(note.key.as_bytes()),
-                query,
-                headers: forwarded_to_reads(&self.accepted.headers),
-                ..self.exchange.request(&place.caller)
-            };
-            match self.exchange.send(&place.upstream, request).await {
+            let at = (place.upstream_name.as_str(), Some(note.key.as_bytes()));
+            let headers = forwarded_to_reads(&self.accepted.headers);
+            match self.about_upload(place, Method::DELETE, at, query, headers, Payload::Empty).await {
                 Ok(answer) => discard_answer(answer).await,
-                Err(error) if error.code() == Some(ErrorCode::NoSuchUpload) => {}
-                Err(error) => return Err(error.into()),
+                Err(failure) if failure.code() == ErrorCode::NoSuchUpload => {}
+                Err(failure) => return Err(failure),
             }
         }
         for (key, version_id) in &entries {
@@ -284,15 +280,9 @@ impl Call<'_> {
         if let Some(version_id) = version_id {
             query.push("versionId", version_id);
         }
-        let request = StoreRequest {
-            method,
-            bucket: Some(&place.upstream_name),
-            key: Some(key.as_bytes()),
-            query,
-            headers: forwarded_to_reads(&self.accepted.headers),
-            ..self.exchange.request(&place.caller)
-        };
-        Ok(self.exchange.send(&place.upstream, request).await?.headers)
+        let at = (place.upstream_name.as_str(), Some(key.as_bytes()));
+        let headers = forwarded_to_reads(&self.accepted.headers);
+        Ok(self.about_upload(place, method, at, query, headers, Payload::Empty).await?.headers)
     }
 
     /// HeadBucket.

@@ -92,11 +92,6 @@ impl Core {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.left));
         let host =
             accepted.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
-        for name in [header::ORIGIN, header::HOST] {
-            if let Some(value) = accepted.headers.get(&name) {
-                headers.insert(name, value.clone());
-            }
-        }
         accepted.headers = headers;
         let taken: Taken = Arc::new(Mutex::new(Some(file.boxed_unsync())));
         let mut call = Call { core: self, exchange, caller, accepted: &mut accepted, body: &taken };
@@ -106,7 +101,7 @@ impl Core {
         let path =
             format!("{}/{}", encode(bucket.as_str().as_bytes(), Slash::Encode), encode(key.as_bytes(), Slash::Keep));
         let location = format!("{}://{host}/{path}", exchange.scheme());
-        let (status, location, response) = match wanted {
+        let (status, location, mut response) = match wanted {
             Wanted::Redirect(url) => {
                 let separator = if url.contains('?') { '&' } else { '?' };
                 let [bucket, key, etag] =
@@ -122,7 +117,6 @@ impl Core {
             }
             Wanted::Status(status) => (status, location, done),
         };
-        let mut response = response;
         *response.status_mut() = status;
         let location = HeaderValue::from_str(&location).map_err(|_| Failure::from(ErrorCode::InvalidArgument))?;
         response.headers_mut().insert(header::LOCATION, location);

@@ -1,4 +1,5 @@
-//! ListObjects, both versions: one request to the store, sizes and ETags rewritten, the gateway's own keys left out.
+//! Lists: one request to the store, sizes and ETags rewritten, the gateway's own keys left out. What holds for every list, and
+//! ListObjects in both versions.
 
 use http::Response;
 
@@ -13,27 +14,102 @@ use crate::ingress::answer::document;
 use crate::net::body::Body;
 use crate::s3::operation::Listing;
 use crate::s3::target::BucketName;
-use crate::s3::xml::{ListBucketResult, Page, unquoted};
+use crate::s3::xml::{KeyEncoding, ListBucketResult, ListedObject, Page, XmlError, unquoted};
 use crate::sigv4::uri::Query;
 use crate::store::StoreRequest;
 
 /// The longest page: 1000 keys of 1024 bytes, percent-encoded, with all that stands around them.
-pub(super) const MAX_PAGE_LEN: usize = 4 << 20;
+const MAX_PAGE_LEN: usize = 4 << 20;
 /// The longest key.
-pub(super) const MAX_KEY_LEN: usize = 1024;
+const MAX_KEY_LEN: usize = 1024;
 /// A page is asked for again at most this often because all of its end was the gateway's own.
-pub(super) const MAX_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 8;
 
 /// An ETag in a list, with its quotes, as it is shown.
 pub(super) fn listed_etag(etag: &str) -> String {
     quoted(&etag::downstream(unquoted(etag)))
 }
 
+/// Which list is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// ListObjects.
+    V1,
+    /// ListObjectsV2.
+    V2 {
+        /// Whether owners are wanted.
+        fetch_owner: bool,
+    },
+    /// ListObjectVersions.
+    Versions,
+}
+
 /// Where a page begins.
 #[derive(Clone, Default)]
 pub(super) struct From {
-    token: Option<String>,
-    after: Option<String>,
+    pub(super) token: Option<String>,
+    /// Behind which key.
+    pub(super) after: Option<String>,
+    /// Behind which version of it.
+    pub(super) version_id: Option<String>,
+}
+
+/// A page of a list as the store answers it.
+pub(super) trait Listed: Sized {
+    /// An object, or a version of one.
+    type Entry;
+    /// The list by which it is found out whether there are other keys than the gateway's own.
+    const PROBE: Kind;
+
+    fn parse(document: &[u8], kind: Kind) -> Result<Self, XmlError>;
+    /// What it lists, and its common prefixes.
+    fn entries(&mut self) -> (&mut Vec<Self::Entry>, &mut Vec<String>);
+    fn key(entry: &Self::Entry) -> &str;
+    /// Makes size and ETag those of the plaintext.
+    fn show(entry: &mut Self::Entry);
+    fn is_truncated(&self) -> bool;
+    /// Answers to `listing` of a bucket of that name.
+    fn echo(&mut self, name: &str, listing: &Listing);
+}
+
+impl Listed for ListBucketResult {
+    type Entry = ListedObject;
+
+    const PROBE: Kind = Kind::V2 { fetch_owner: false };
+
+    fn parse(document: &[u8], kind: Kind) -> Result<Self, XmlError> {
+        Self::parse(document, matches!(kind, Kind::V2 { .. }))
+    }
+
+    fn entries(&mut self) -> (&mut Vec<ListedObject>, &mut Vec<String>) {
+        (&mut self.contents, &mut self.common_prefixes)
+    }
+
+    fn key(object: &ListedObject) -> &str {
+        &object.key
+    }
+
+    fn show(object: &mut ListedObject) {
+        show(&mut object.size, &mut object.etag);
+    }
+
+    fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
+    fn echo(&mut self, name: &str, listing: &Listing) {
+        name.clone_into(&mut self.name);
+        self.encoding = listing.encoding;
+        self.prefix.clone_from(&listing.prefix);
+        self.delimiter.clone_from(&listing.delimiter);
+        self.max_keys = listing.max;
+    }
+}
+
+/// Makes a stored size and ETag those of the plaintext. A size that no sealed object has is shown as it is.
+pub(super) fn show(size: &mut u64, etag: &mut String) {
+    *size = plaintext_len(*size).unwrap_or(*size);
+    *etag = listed_etag(etag);
 }
 
 impl Call<'_> {
@@ -46,7 +122,8 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Failure> {
         let place = self.listed(bucket)?;
         let after = Some(marker.to_owned()).filter(|marker| !marker.is_empty());
-        let mut result = self.pages(&place, listing, From { token: None, after }, None).await?;
+        let from = From { after, ..From::default() };
+        let mut result: ListBucketResult = self.pages(&place, listing, from, Kind::V1).await?;
         if let Page::V1 { marker: echoed, .. } = &mut result.page {
             marker.clone_into(echoed);
         }
@@ -62,8 +139,9 @@ impl Call<'_> {
         fetch_owner: bool,
     ) -> Result<Response<Body>, Failure> {
         let place = self.listed(bucket)?;
-        let from = From { token: token.map(str::to_owned), after: start_after.map(str::to_owned) };
-        let mut result = self.pages(&place, listing, from, Some(fetch_owner)).await?;
+        let (token_owned, after) = (token.map(str::to_owned), start_after.map(str::to_owned));
+        let from = From { token: token_owned, after, version_id: None };
+        let mut result: ListBucketResult = self.pages(&place, listing, from, Kind::V2 { fetch_owner }).await?;
         if let Page::V2 { key_count, continuation_token, start_after: echoed, .. } = &mut result.page {
             *key_count = u32::try_from(result.contents.len() + result.common_prefixes.len()).unwrap_or(u32::MAX);
             *continuation_token = token.map(str::to_owned);
@@ -72,7 +150,7 @@ impl Call<'_> {
         Ok(document(result.to_xml()))
     }
 
-    fn listed(&self, bucket: &BucketName) -> Result<Place, Failure> {
+    pub(super) fn listed(&self, bucket: &BucketName) -> Result<Place, Failure> {
         let place = self.core.policy.place(self.caller, bucket, Right::List)?;
         self.exchange.note_bucket(place.id.as_str());
         Ok(place)
@@ -80,92 +158,99 @@ impl Call<'_> {
 
     /// A page without the gateway's own keys. Where they were its end, the next page is asked for behind them: a client that
     /// goes on from the last key must find one.
-    async fn pages(
+    pub(super) async fn pages<P: Listed>(
         &self,
         place: &Place,
         listing: &Listing,
         mut from: From,
-        v2: Option<bool>,
-    ) -> Result<ListBucketResult, Failure> {
-        let mut whole: Option<ListBucketResult> = None;
+        kind: Kind,
+    ) -> Result<P, Failure> {
+        let mut whole: Option<P> = None;
         for _ in 0..MAX_ROUNDS {
-            let left = whole.as_ref().map_or(0, |w| w.contents.len() + w.common_prefixes.len());
-            let max = listing.max.saturating_sub(u32::try_from(left).unwrap_or(u32::MAX));
-            let mut page = self.page(place, listing, &from, max, v2).await?;
+            let taken = whole.as_mut().map_or(0, |whole| {
+                let (entries, prefixes) = whole.entries();
+                entries.len() + prefixes.len()
+            });
+            let max = listing.max.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+            let mut page: P = self.page(place, listing, &from, max, kind).await?;
             let behind = strip(&mut page);
             self.strip_ambiguous(place, &mut page).await?;
-            page.encoding = listing.encoding;
-            page.prefix.clone_from(&listing.prefix);
-            page.delimiter.clone_from(&listing.delimiter);
-            page.max_keys = listing.max;
-            page.name = place.bucket.as_str().to_owned();
-            let mut merged = match whole.take() {
-                None => page,
-                Some(mut before) => {
-                    before.contents.append(&mut page.contents);
-                    before.common_prefixes.append(&mut page.common_prefixes);
-                    ListBucketResult { contents: before.contents, common_prefixes: before.common_prefixes, ..page }
-                }
-            };
-            let Some(behind) = behind.filter(|_| merged.is_truncated) else { return Ok(merged) };
-            // the page ended within the reserved keys: go on behind them
-            from = From { token: None, after: Some(behind) };
-            if let Page::V1 { next_marker, .. } = &mut merged.page {
-                *next_marker = None;
+            page.echo(place.bucket.as_str(), listing);
+            if let Some(mut before) = whole.take() {
+                let ((entries, prefixes), (more, more_prefixes)) = (before.entries(), page.entries());
+                entries.append(more);
+                prefixes.append(more_prefixes);
+                std::mem::swap(entries, more);
+                std::mem::swap(prefixes, more_prefixes);
             }
-            whole = Some(merged);
+            let Some(behind) = behind.filter(|_| page.is_truncated()) else { return Ok(page) };
+            // the page ended within the reserved keys: go on behind them
+            from = From { after: Some(behind), ..From::default() };
+            whole = Some(page);
         }
         Err(Failure::upstream("the store's pages do not go on"))
     }
 
     /// A delimiter within the reserved prefix makes it look like a common prefix of other keys. Whether it is one too is
     /// asked of the store: only then it is shown.
-    async fn strip_ambiguous(&self, place: &Place, page: &mut ListBucketResult) -> Result<(), Failure> {
-        let Some(at) = page.common_prefixes.iter().position(|prefix| RESERVED_PREFIX.starts_with(prefix.as_str()))
-        else {
+    async fn strip_ambiguous<P: Listed>(&self, place: &Place, page: &mut P) -> Result<(), Failure> {
+        let (_, prefixes) = page.entries();
+        let Some(at) = prefixes.iter().position(|prefix| RESERVED_PREFIX.starts_with(prefix.as_str())) else {
             return Ok(());
         };
-        let Some(prefix) = page.common_prefixes.get(at).cloned() else { return Ok(()) };
-        let listing = Listing { prefix, delimiter: None, max: 1, encoding: page.encoding };
+        let Some(prefix) = prefixes.get(at).cloned() else { return Ok(()) };
+        let listing = Listing { prefix, delimiter: None, max: 1, encoding: KeyEncoding::Url };
         for after in [None, Some(BEHIND_RESERVED.to_owned())] {
-            let found = self.page(place, &listing, &From { token: None, after }, 1, Some(false)).await?;
-            if found.contents.iter().any(|object| !is_reserved(object.key.as_bytes())) {
+            let from = From { after, ..From::default() };
+            let mut found: P = self.page(place, &listing, &from, 1, P::PROBE).await?;
+            if found.entries().0.iter().any(|entry| !is_reserved(P::key(entry).as_bytes())) {
                 return Ok(());
             }
         }
-        page.common_prefixes.remove(at);
+        page.entries().1.remove(at);
         Ok(())
     }
 
-    pub(super) async fn page(
+    /// One page as the store has it, sizes and ETags rewritten.
+    pub(super) async fn page<P: Listed>(
         &self,
         place: &Place,
         listing: &Listing,
         from: &From,
         max: u32,
-        v2: Option<bool>,
-    ) -> Result<ListBucketResult, Failure> {
+        kind: Kind,
+    ) -> Result<P, Failure> {
         let mut query = Query::default();
-        if let Some(fetch_owner) = v2 {
-            query.push("list-type", "2");
-            if fetch_owner {
-                query.push("fetch-owner", "true");
+        let after = match kind {
+            Kind::V1 => "marker",
+            Kind::V2 { fetch_owner } => {
+                query.push("list-type", "2");
+                if fetch_owner {
+                    query.push("fetch-owner", "true");
+                }
+                "start-after"
             }
-        }
+            Kind::Versions => {
+                query.push("versions", "");
+                "key-marker"
+            }
+        };
         if !listing.prefix.is_empty() {
             query.push("prefix", listing.prefix.as_str());
-        }
-        if let Some(delimiter) = &listing.delimiter {
-            query.push("delimiter", delimiter.as_str());
         }
         query.push("max-keys", max.to_string());
         // names that XML cannot hold come through so, whatever the client asks for
         query.push("encoding-type", "url");
-        if let Some(token) = &from.token {
-            query.push("continuation-token", token.as_str());
-        }
-        if let Some(after) = &from.after {
-            query.push(if v2.is_some() { "start-after" } else { "marker" }, after.as_str());
+        let optional = [
+            ("delimiter", &listing.delimiter),
+            ("continuation-token", &from.token),
+            (after, &from.after),
+            ("version-id-marker", &from.version_id),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                query.push(name, value.as_str());
+            }
         }
         let request = StoreRequest {
             bucket: Some(&place.upstream_name),
@@ -175,34 +260,28 @@ impl Call<'_> {
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
         let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
-        let mut result = ListBucketResult::parse(&document.bytes, v2.is_some())?;
+        let mut page = <P as Listed>::parse(&document.bytes, kind)?;
         self.exchange.hold(document.leases);
-        let names = result.contents.iter().map(|object| &object.key).chain(&result.common_prefixes);
+        let (entries, prefixes) = page.entries();
+        let names = entries.iter().map(P::key).chain(prefixes.iter().map(String::as_str));
         let (count, longest) = names.fold((0, 0), |(count, longest), name| (count + 1, name.len().max(longest)));
         if count > max || longest > MAX_KEY_LEN {
             return Err(Failure::upstream("a page of the store's with more names, or longer ones, than there are"));
         }
-        for object in &mut result.contents {
-            // a size that no sealed object has is shown as it is
-            object.size = plaintext_len(object.size).unwrap_or(object.size);
-            object.etag = listed_etag(&object.etag);
-        }
-        Ok(result)
+        entries.iter_mut().for_each(P::show);
+        Ok(page)
     }
 }
 
-/// What is behind all reserved keys that begin with as many slashes as this one.
-pub(super) fn behind_reserved(name: &str) -> String {
-    let slashes = name.len() - name.trim_start_matches('/').len();
-    format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))
-}
-
 /// Takes the gateway's own keys out of a page. If the last name of the page was one: what is behind all that begin like it.
-fn strip(page: &mut ListBucketResult) -> Option<String> {
-    let last_key = page.contents.last().map(|object| &object.key);
-    let last = last_key.into_iter().chain(page.common_prefixes.last()).max();
-    let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| behind_reserved(last));
-    page.contents.retain(|object| !is_reserved(object.key.as_bytes()));
-    page.common_prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
+fn strip<P: Listed>(page: &mut P) -> Option<String> {
+    let (entries, prefixes) = page.entries();
+    let last = entries.last().map(P::key).into_iter().chain(prefixes.last().map(String::as_str)).max();
+    let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| {
+        let slashes = last.len() - last.trim_start_matches('/').len();
+        format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))
+    });
+    entries.retain(|entry| !is_reserved(P::key(entry).as_bytes()));
+    prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
     behind
 }

@@ -73,9 +73,9 @@ impl Drop for UnderWay {
 }
 
 impl Caller {
-    pub(super) fn new(rule: CredentialRule) -> Arc<Self> {
+    fn new(rule: CredentialRule, is_anonymous: bool) -> Arc<Self> {
         let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
-        Arc::new(Self { rule, is_anonymous: false, under_way: AtomicU32::new(0), bucket })
+        Arc::new(Self { rule, is_anonymous, under_way: AtomicU32::new(0), bucket })
     }
 
     /// Whoever asks a tenant's buckets without a signature. Its rule names no bucket: each bucket's own rule allows it.
@@ -90,8 +90,7 @@ impl Caller {
             max_requests,
             requests_per_second: None,
         };
-        let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
-        Some(Arc::new(Self { rule, is_anonymous: true, under_way: AtomicU32::new(0), bucket }))
+        Some(Self::new(rule, true))
     }
 
     /// As whom the store is asked on its behalf.
@@ -183,10 +182,10 @@ impl Policy {
         let mut tenants: Vec<&TenantId> = rules.iter().map(|rule| &rule.tenant).collect();
         tenants.sort_unstable();
         tenants.dedup();
-        // those who sign always find room
+        // of one tenant half of the places at most
         let anonymous = tenants.into_iter().filter_map(|tenant| Caller::anonymous(tenant, (max_requests / 2).max(1)));
         let anonymous = anonymous.collect();
-        let callers = credentials.into_iter().map(|rule| (rule.access_key_id.clone(), Caller::new(rule)));
+        let callers = credentials.into_iter().map(|rule| (rule.access_key_id.clone(), Caller::new(rule, false)));
         Self {
             rules: rules.into_iter().map(Arc::new).collect(),
             callers: callers.collect(),

@@ -23,6 +23,7 @@ pub use body::{IngressBody, MAX_CHUNK_UNRESERVED};
 
 use crate::clock::Timestamp;
 use crate::s3::error::{ErrorCode, S3Error};
+use crate::s3::form::is_form;
 use crate::s3::operation::{Operation, effective_headers};
 use crate::s3::target::Target;
 use crate::secret::Secret;
@@ -154,24 +155,23 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Option<(AccessKeyId, Vec<u8>)>, S3Error> {
         let Some(claim) = PostClaim::parse(Headers::new(fields), &self.region, now)? else { return Ok(None) };
-        let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
-        let key = self.signing_key((claim.access_key_id(), claim.scope()), secret);
+        let key = self.signing_key(claim.access_key_id(), claim.scope())?;
         Ok(Some(claim.verify(&key)?))
     }
 
     fn verified(&self, claim: Claim) -> Result<Verified, S3Error> {
-        let secret = self.secrets.get(claim.access_key_id()).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
-        let key = self.signing_key((claim.access_key_id(), claim.scope()), secret);
+        let key = self.signing_key(claim.access_key_id(), claim.scope())?;
         claim.verify(&key).map_err(|error| match error {
             AuthError::Misuse => ErrorCode::InternalError.into(),
             error => S3Error::from(error),
         })
     }
 
-    fn signing_key(&self, (id, scope): (&AccessKeyId, &CredentialScope), secret: &Secret<str>) -> SigningKey {
+    fn signing_key(&self, id: &AccessKeyId, scope: &CredentialScope) -> Result<SigningKey, S3Error> {
+        let secret = self.secrets.get(id).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = keys.get(id).and_then(|kept| kept.iter().find(|key| key.scope() == scope)) {
-            return key.clone();
+            return Ok(key.clone());
         }
         let key = SigningKey::derive(secret, scope);
         if keys.len() >= KEPT_KEYS && !keys.contains_key(id) {
@@ -183,15 +183,8 @@ impl Verifier {
             kept.remove(0);
         }
         kept.push(key.clone());
-        key
+        Ok(key)
     }
-}
-
-fn is_form(method: &str, headers: Headers<'_>) -> bool {
-    method == "POST"
-        && headers.one("content-type").ok().flatten().is_some_and(|content_type| {
-            content_type.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
-        })
 }
 
 /// What an unsigned request says of its body. It can have no signed chunks.
@@ -205,7 +198,11 @@ fn unsigned_payload(headers: Headers<'_>) -> Result<ContentSha256, S3Error> {
 
 /// A form upload brings its signature in the body; everything else without one is refused.
 fn refuse_anonymous(method: &str, headers: Headers<'_>) -> S3Error {
-    if is_form(method, headers) { S3Error::not_implemented("PostObject") } else { ErrorCode::AccessDenied.into() }
+    if method == "POST" && is_form(headers) {
+        S3Error::not_implemented("PostObject")
+    } else {
+        ErrorCode::AccessDenied.into()
+    }
 }
 
 /// The host, which stands in `Host` (HTTP/1.1) or in the target (HTTP/2, absolute form) and is then put where the signature

@@ -14,6 +14,7 @@
 //! Object" of the Amazon S3 API Reference; RFC 7578.
 
 use super::error::{ErrorCode, S3Error};
+use crate::sigv4::Headers;
 
 /// The longest form without its file: S3 takes 20 KB, a policy among it; heads and boundaries come on top.
 pub const MAX_FORM_LEN: usize = 40 << 10;
@@ -27,6 +28,13 @@ fn malformed() -> S3Error {
 
 fn no_file() -> S3Error {
     S3Error::argument("file", "POST requires exactly one file upload per request.")
+}
+
+/// Whether a request's body is a form.
+#[must_use]
+pub fn is_form(headers: Headers<'_>) -> bool {
+    let content_type = headers.one("content-type").ok().flatten().unwrap_or_default();
+    content_type.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
 }
 
 /// The boundary in a `Content-Type: multipart/form-data; boundary=…`.

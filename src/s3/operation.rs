@@ -5,6 +5,7 @@
 //! allowed is listed on this page. Sources: "Actions" of the Amazon S3 API Reference; "Common Request Headers".
 
 use super::error::{ErrorCode, S3Error};
+use super::form::is_form;
 use super::metadata::is_field_name;
 use super::range::RangeSpec;
 use super::target::{BucketName, Target, object_key};
@@ -596,6 +597,12 @@ const FORWARDED_BUCKET: &[&str] = &[
 ];
 const FORWARDED_OBJECT: &[&str] = &["acl", "legal-hold", "restore", "retention"];
 
+/// A number of digits only, as large as a signed one of 32 bits may be.
+fn count(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|n| digits && i32::try_from(*n).is_ok())
+}
+
 /// The parameters of one request, of which every one must be known.
 struct Parameters<'a>(&'a Query);
 
@@ -631,9 +638,9 @@ impl Parameters<'_> {
 
     fn number(&self, name: &'static str) -> Result<Option<u32>, S3Error> {
         let Some(text) = self.filled(name)? else { return Ok(None) };
-        let digits = text.bytes().all(|b| b.is_ascii_digit());
-        let number = text.parse::<u32>().ok().filter(|n| digits && i32::try_from(*n).is_ok());
-        number.map(Some).ok_or(S3Error::argument(name, "Provided parameter is not an integer or not within its range"))
+        count(&text)
+            .map(Some)
+            .ok_or(S3Error::argument(name, "Provided parameter is not an integer or not within its range"))
     }
 
     fn page(&self, name: &'static str) -> Result<u32, S3Error> {
@@ -792,11 +799,7 @@ impl Operation {
         let number = |name: &'static str| {
             let refusal = || S3Error::argument(name, "Provided header is not an integer or not within its range");
             let value = headers.one(name).map_err(|_| refusal())?;
-            let number = |value: &[u8]| {
-                let text = str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-                text.and_then(|text| text.parse::<u32>().ok()).filter(|n| i32::try_from(*n).is_ok()).ok_or_else(refusal)
-            };
-            value.map(number).transpose()
+            value.map(|value| str::from_utf8(value).ok().and_then(count).ok_or_else(refusal)).transpose()
         };
         Ok(Self::GetObjectAttributes {
             object,
@@ -832,9 +835,7 @@ impl Operation {
             "POST" if parameters.0.has("delete") => parameters.only(&["delete"]).map(|()| Self::DeleteObjects(bucket)),
             "POST" => {
                 parameters.only(&[])?;
-                let content_type = headers.one("content-type").ok().flatten().unwrap_or_default();
-                let is_form = content_type.get(..19).is_some_and(|t| t.eq_ignore_ascii_case(b"multipart/form-data"));
-                if is_form { Ok(Self::PostObject(bucket)) } else { Err(ErrorCode::MethodNotAllowed.into()) }
+                if is_form(headers) { Ok(Self::PostObject(bucket)) } else { Err(ErrorCode::MethodNotAllowed.into()) }
             }
             _ if parameters.0.has("location") => {
                 parameters.only(&["location"])?;

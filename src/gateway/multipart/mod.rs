@@ -114,7 +114,7 @@ fn is_missing(failure: &Failure) -> bool {
 
 impl Call<'_> {
     /// A small request about a key of the gateway's own or about an upload.
-    async fn about_upload(
+    pub(super) async fn about_upload(
         &self,
         place: &Place,
         method: Method,

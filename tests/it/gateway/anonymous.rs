@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use sealgate::sigv4::uri::Query;
-use sealgate::store::{Answer, Identity, Payload, StoreError, StoreRequest};
+use http::{HeaderMap, Method, StatusCode};
+use sealgate::store::{Answer, Identity, StoreError};
 
 use super::lies::Lied;
 use super::rig::Client;
@@ -15,29 +14,13 @@ use super::rig::Client;
 async fn ask(
     client: &Client,
     method: Method,
-    (bucket, key): (&str, &str),
+    at: (&str, &str),
     query: &[(&str, &str)],
     headers: &[(&str, &str)],
     body: Option<&'static str>,
 ) -> Result<Answer, StoreError> {
-    let (mut asked, mut map) = (Query::default(), HeaderMap::new());
-    for (name, value) in query {
-        asked.push(*name, *value);
-    }
-    for (name, value) in headers {
-        map.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-    }
-    let request = StoreRequest {
-        method,
-        bucket: (!bucket.is_empty()).then_some(bucket),
-        key: (!key.is_empty()).then_some(key.as_bytes()),
-        query: asked,
-        headers: map,
-        body: body.map_or(Payload::Empty, |body| Payload::Bytes(Bytes::from_static(body.as_bytes()))),
-        identity: Identity::Nobody,
-        trace: None,
-    };
-    client.0.send(request).await
+    let body = body.map(|body| Bytes::from_static(body.as_bytes()));
+    client.sent(Identity::Nobody, method, at, query, headers, body).await
 }
 
 fn status(outcome: &Result<Answer, StoreError>) -> u16 {
@@ -148,24 +131,9 @@ async fn browsers_hear_what_the_store_says_of_their_origin() {
     assert_eq!((got.text().as_str(), got.header("access-control-allow-origin")), ("content", "https://app.example"));
     assert_eq!((got.header("access-control-expose-headers"), got.header("set-cookie")), ("etag", ""));
     // a refusal of the store's is to be read by the page too
-    let Err(StoreError::Refused(refused)) = ask_signed(&app, &page).await else { panic!() };
+    let missing = app.sent(Identity::Own, Method::GET, ("data", "nothing"), &[], &page, None).await;
+    let Err(StoreError::Refused(refused)) = missing else { panic!() };
     assert_eq!((refused.status, refused.cors.len()), (404, 3));
     // who is no page hears nothing
     assert_eq!(app.get("data", "k").await.unwrap().header("vary"), "");
-}
-
-/// A signed GET of what is not there, with its headers.
-async fn ask_signed(client: &Client, headers: &[(&'static str, &'static str)]) -> Result<Answer, StoreError> {
-    let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-    let request = StoreRequest {
-        method: Method::GET,
-        bucket: Some("data"),
-        key: Some(b"nothing"),
-        query: Query::default(),
-        headers: headers.collect(),
-        body: Payload::Empty,
-        identity: Identity::Own,
-        trace: None,
-    };
-    client.0.send(request).await
 }

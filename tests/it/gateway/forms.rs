@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use sealgate::clock::{Clock, SystemClock, Timestamp};
 use sealgate::digest::{HmacSha256, hex};
 use sealgate::gateway::settings::Limits;
-use sealgate::sigv4::uri::Query;
-use sealgate::store::{Answer, Identity, Payload, StoreError, StoreRequest};
+use sealgate::store::{Answer, Identity, StoreError};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -59,19 +57,8 @@ fn form(fields: &[(String, String)], file: &str, end: &str) -> String {
 const END: &str = "\r\n--B--\r\n";
 
 async fn post(client: &Client, bucket: &str, body: String) -> Result<Answer, StoreError> {
-    let mut headers = HeaderMap::new();
-    headers.insert("content-type", HeaderValue::from_static("multipart/form-data; boundary=B"));
-    let request = StoreRequest {
-        method: Method::POST,
-        bucket: Some(bucket),
-        key: None,
-        query: Query::default(),
-        headers,
-        body: Payload::Bytes(Bytes::from(body)),
-        identity: Identity::Nobody,
-        trace: None,
-    };
-    client.0.send(request).await
+    let headers = [("content-type", "multipart/form-data; boundary=B")];
+    client.sent(Identity::Nobody, Method::POST, (bucket, ""), &[], &headers, Some(body.into())).await
 }
 
 /// Status and code of a refusal.

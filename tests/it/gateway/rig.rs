@@ -126,15 +126,16 @@ impl Client {
         Self(Arc::new(Upstream::new(settings, Arc::new(SystemClock)).unwrap()))
     }
 
-    pub async fn send(
+    /// What the client itself is told, the body not read yet.
+    pub async fn sent(
         &self,
+        identity: Identity<'_>,
         method: Method,
-        bucket: &str,
-        key: &str,
+        (bucket, key): (&str, &str),
         query: &[(&str, &str)],
         headers: &[(&str, &str)],
         body: Option<Bytes>,
-    ) -> Outcome {
+    ) -> Result<Answer, StoreError> {
         let mut asked = Query::default();
         for (name, value) in query {
             asked.push(*name, *value);
@@ -153,10 +154,22 @@ impl Client {
             query: asked,
             headers: map,
             body: body.map_or(Payload::Empty, Payload::Bytes),
-            identity: Identity::Own,
+            identity,
             trace: None,
         };
-        match self.0.send(request).await {
+        self.0.send(request).await
+    }
+
+    pub async fn send(
+        &self,
+        method: Method,
+        bucket: &str,
+        key: &str,
+        query: &[(&str, &str)],
+        headers: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Outcome {
+        match self.sent(Identity::Own, method, (bucket, key), query, headers, body).await {
             Ok(answer) => {
                 let (status, headers) = (answer.status.as_u16(), answer.headers.clone());
                 match answer.bytes(1 << 30).await {
@@ -175,17 +188,7 @@ impl Client {
 
     /// An answer of GET whose body is not read yet.
     pub async fn begin(&self, bucket: &str, key: &str) -> Answer {
-        let request = StoreRequest {
-            method: Method::GET,
-            bucket: Some(bucket),
-            key: Some(key.as_bytes()),
-            query: Query::default(),
-            headers: HeaderMap::new(),
-            body: Payload::Empty,
-            identity: Identity::Own,
-            trace: None,
-        };
-        self.0.send(request).await.unwrap()
+        self.sent(Identity::Own, Method::GET, (bucket, key), &[], &[], None).await.unwrap()
     }
 
     pub async fn put(&self, bucket: &str, key: &str, body: impl Into<Bytes>) -> Outcome {
