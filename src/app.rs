@@ -212,8 +212,19 @@ impl Fixed {
     }
 }
 
-fn stores(upstreams: Vec<UpstreamSettings>, clock: &Arc<dyn Clock>) -> Result<Vec<Arc<Upstream>>, AppError> {
-    let store = |settings| Ok(Arc::new(Upstream::new(settings, Arc::clone(clock))?));
+/// Clients of the stores; each counts on where the one of the same name in `former` has requests under way.
+fn stores(
+    upstreams: Vec<UpstreamSettings>,
+    clock: &Arc<dyn Clock>,
+    former: &[Arc<Upstream>],
+) -> Result<Vec<Arc<Upstream>>, AppError> {
+    let store = |settings| {
+        let upstream = Upstream::new(settings, Arc::clone(clock))?;
+        Ok(Arc::new(match former.iter().find(|former| former.name() == upstream.name()) {
+            Some(former) => upstream.after(former),
+            None => upstream,
+        }))
+    };
     upstreams.into_iter().map(store).collect()
 }
 
@@ -338,7 +349,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
     let fixed = Fixed::of(&config);
     let Config { path, listen: address, tls, admin, keyring, passphrase_file, upstreams, settings, .. } = config;
     let keyring = Arc::new(ReloadableKeyring::open(keyring, passphrase_file)?);
-    let stores = stores(upstreams, &clock)?;
+    let stores = stores(upstreams, &clock, &[])?;
     let view = Arc::new(RwLock::new(View::of(&settings, &keyring.current(), stores.clone())?));
     let tls = tls.as_ref().map(tls_of).transpose()?.map(|config| Arc::new(ServerTls::new(config)));
     let server = ServerSettings {
@@ -454,7 +465,8 @@ impl Running {
         }
         let Config { tls, log, keyring: file, passphrase_file, upstreams, settings, warnings, .. } = config;
         let keyring = open_keyring(&file, &passphrase_file)?;
-        let stores = stores(upstreams, &self.clock)?;
+        let former = self.view.read().unwrap_or_else(PoisonError::into_inner).upstreams.clone();
+        let stores = stores(upstreams, &self.clock, &former)?;
         let view = View::of(&settings, &keyring, stores.clone())?;
         let tls = tls.as_ref().map(tls_of).transpose()?;
         // all of it holds

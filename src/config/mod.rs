@@ -63,6 +63,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "recovery",
             "verify_whole",
             "anonymous",
+            "destinations",
             "state_bucket",
         ],
     ),
@@ -494,6 +495,7 @@ impl Loader<'_> {
             }
             let anonymous = [("none", None), ("read", Some(Access::ReadOnly)), ("read-write", Some(Access::ReadWrite))];
             let anonymous = table.choice("anonymous", &anonymous).flatten();
+            let destinations = table.boolean("destinations", false);
             let recovery = table.boolean("recovery", true);
             let verify_whole = table.size("verify_whole", 1 << 20, (0, 64 << 20));
             let expected = "the name of a bucket of the same upstream is expected";
@@ -512,6 +514,7 @@ impl Loader<'_> {
                     recovery,
                     verify_whole,
                     anonymous,
+                    destinations,
                     state_bucket: state_bucket.map(|at| at.value),
                 };
                 buckets.push(At { line, value });

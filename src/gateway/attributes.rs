@@ -32,7 +32,7 @@ impl Call<'_> {
         asked: Asked<'_>,
     ) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Read)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let (key, version) = (object.key.clone(), version.map(str::to_owned));
         let source = Source::new(place, key, version, &self.accepted.headers, self.exchange);
         begun_again(|| self.attributes_once(source.clone(), &asked)).await

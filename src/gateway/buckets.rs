@@ -20,8 +20,8 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::Listing;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{
-    KeyEncoding, ListAllMyBucketsResult, ListBucketResult, ListVersionsResult, ListedBucket, MAX_PAGE, Owner,
-    create_bucket_xml, location_xml, parse_create_bucket,
+    KeyEncoding, ListAllMyBucketsResult, ListBucketResult, ListVersionsResult, ListedBucket, ListedVersionKind,
+    MAX_PAGE, Owner, create_bucket_xml, location_xml, parse_create_bucket,
 };
 use crate::sigv4::uri::Query;
 use crate::store::settings::Profile;
@@ -39,6 +39,14 @@ struct BucketPages {
     token: Option<String>,
     count: usize,
     ended: bool,
+}
+
+/// What lies in a bucket that is to be deleted.
+struct Entry {
+    key: String,
+    version_id: Option<String>,
+    /// A delete marker: it has no content, and a HEAD of it is refused.
+    is_marker: bool,
 }
 
 impl Call<'_> {
@@ -157,7 +165,7 @@ impl Call<'_> {
 
     fn bucket(&self, bucket: &BucketName, right: Right) -> Result<Place, Failure> {
         let place = self.core.policy.place(self.caller, bucket, right)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         Ok(place)
     }
 
@@ -210,16 +218,21 @@ impl Call<'_> {
         let listing = Listing { prefix: String::new(), delimiter: None, max: MAX_PAGE, encoding: KeyEncoding::Url };
         let (start, kind) = (From::default(), Kind::Versions);
         let page = self.page::<ListVersionsResult>(place, &listing, &start, MAX_PAGE, kind).await;
-        let (entries, is_truncated): (Vec<(String, Option<String>)>, bool) = match page {
+        let (entries, is_truncated): (Vec<Entry>, bool) = match page {
             Ok(page) => {
-                let entries = page.versions.into_iter().map(|version| (version.key, Some(version.version_id)));
+                let entries = page.versions.into_iter().map(|version| Entry {
+                    key: version.key,
+                    version_id: Some(version.version_id),
+                    is_marker: matches!(version.kind, ListedVersionKind::DeleteMarker),
+                });
                 (entries.collect(), page.is_truncated)
             }
             // a store without versions
             Err(failure) if matches!(failure.code().status(), 400 | 405 | 501) => {
                 let kind = Kind::V2 { fetch_owner: false };
                 let page: ListBucketResult = self.page(place, &listing, &start, MAX_PAGE, kind).await?;
-                (page.contents.into_iter().map(|object| (object.key, None)).collect(), page.is_truncated)
+                let entry = |key| Entry { key, version_id: None, is_marker: false };
+                (page.contents.into_iter().map(|object| entry(object.key)).collect(), page.is_truncated)
             }
             Err(failure) => return Err(failure),
         };
@@ -228,8 +241,10 @@ impl Call<'_> {
         }
         // all is looked at before anything is touched: another bucket's records may lie here too
         let (mut uploads, mut states) = (Vec::new(), Vec::new());
-        for (key, version_id) in &entries {
+        for Entry { key, version_id, is_marker } in &entries {
             match Record::of(key) {
+                // what lies below it is listed too
+                Some(Record::State(_) | Record::Staged(_)) if *is_marker => {}
                 Some(Record::State(names)) => {
                     let headers = match self.own_record(place, Method::HEAD, key, version_id.as_deref()).await {
                         Err(failure) if failure.code().status() == 404 => continue,
@@ -247,8 +262,11 @@ impl Call<'_> {
                 Some(Record::Check) | None => return Ok(false),
             }
         }
-        let is_known = |key: &str| !matches!(Record::of(key), Some(Record::Staged(names)) if !states.contains(&names));
-        if entries.is_empty() || !entries.iter().all(|(key, _)| is_known(key)) {
+        let is_known = |entry: &Entry| {
+            entry.is_marker
+                || !matches!(Record::of(&entry.key), Some(Record::Staged(names)) if !states.contains(&names))
+        };
+        if entries.is_empty() || !entries.iter().all(is_known) {
             return Ok(false);
         }
         for note in &uploads {
@@ -262,7 +280,7 @@ impl Call<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        for (key, version_id) in &entries {
+        for Entry { key, version_id, .. } in &entries {
             self.own_record(place, Method::DELETE, key, version_id.as_deref()).await?;
         }
         Ok(true)
@@ -307,7 +325,7 @@ impl Call<'_> {
             Some(key) => self.core.policy.place_of(self.caller, bucket, key, Right::Preflight)?,
             None => self.core.policy.place(self.caller, bucket, Right::Preflight)?,
         };
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let request = StoreRequest {
             method: Method::OPTIONS,
             bucket: Some(&place.upstream_name),

@@ -95,7 +95,7 @@ impl Call<'_> {
         from: &CopySource,
     ) -> Result<(Place, Source, Opening), Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         // the caller must be allowed to read it, as by GET
         let origin = self.core.policy.place_of(self.caller, &from.object.bucket, &from.object.key, Right::Read)?;
         let mut reads = forwarded_to_reads(&self.accepted.headers);

@@ -31,7 +31,7 @@ impl Call<'_> {
         version: Option<&str>,
     ) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Change)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let mut headers = forwarded(&self.accepted.headers);
         headers.extend(write_condition(&self.accepted.headers, &place)?);
         let mut query = Query::default();
@@ -59,7 +59,7 @@ impl Call<'_> {
     /// DeleteObjects. Keys that no object may have are refused one by one; the others are deleted all the same.
     pub(super) async fn delete_many(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place(self.caller, bucket, Right::Change)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         if !self.accepted.declared()?.has_integrity() && !self.accepted.signs_body() {
             return Err(S3Error::new(
                 ErrorCode::InvalidRequest,

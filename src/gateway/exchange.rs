@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::Permit;
 use super::error::{Failure, FailureSlot};
-use super::policy::{Caller, UnderWay};
+use super::policy::{Caller, Place, UnderWay};
+use super::upstream::discard_answer;
 use crate::net::body::{Body, BodyError};
 use crate::net::budget::Lease;
 use crate::sigv4::uri::Query;
@@ -29,7 +30,17 @@ struct Noted {
     operation: Option<&'static str>,
     failure: Option<Failure>,
     /// What the store says to pages of other origins.
-    cors: HeaderMap,
+    cors: Option<HeaderMap>,
+    /// Where the client's request is at home: whose CORS rules count.
+    home: Option<Home>,
+}
+
+/// A bucket of a store, and as whom it is asked.
+#[derive(Clone)]
+struct Home {
+    upstream: Arc<Upstream>,
+    bucket: String,
+    caller: Arc<Caller>,
 }
 
 /// What is taken as long as anybody works for the request, its client gone or not.
@@ -114,8 +125,14 @@ impl Exchange {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).leases.extend(leases);
     }
 
-    pub(super) fn note_bucket(&self, id: &str) {
-        self.note(|noted| noted.bucket_id = Some(id.to_owned()));
+    pub(super) fn note_place(&self, place: &Place) {
+        self.note(|noted| {
+            noted.bucket_id = Some(place.id.as_str().to_owned());
+            if !self.page.is_empty() {
+                let (upstream, caller) = (Arc::clone(&place.upstream), Arc::clone(&place.caller));
+                noted.home = Some(Home { upstream, bucket: place.upstream_name.clone(), caller });
+            }
+        });
     }
 
     pub(super) fn note_failure(&self, failure: &Failure) {
@@ -161,31 +178,72 @@ impl Exchange {
 
     /// Sends one request to the store, and accounts for it.
     pub(super) async fn send(&self, upstream: &Upstream, mut request: StoreRequest<'_>) -> Result<Answer, StoreError> {
-        request.headers.extend(self.page.clone());
+        // rules are of a bucket and a method: the verdict on one of several requests is the client's only if both are
+        let is_clients = request.method.as_str() == self.method && self.is_home(upstream, request.bucket);
+        if is_clients {
+            request.headers.extend(self.page.clone());
+        }
         let begun = Instant::now();
         // one place for each request of a client's, until it is answered: further ones for it wait for nobody
         if !self.has_place.swap(true, Ordering::Relaxed) {
-            let place = upstream.place().await.inspect_err(|_| self.has_place.store(false, Ordering::Relaxed))?;
+            let place = upstream
+                .place(request.identity)
+                .await
+                .inspect_err(|_| self.has_place.store(false, Ordering::Relaxed))?;
             self.held.lock().unwrap_or_else(PoisonError::into_inner).place = Some(place);
         }
         let answer = upstream.send_within(request).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.upstream_requests.fetch_add(1, Ordering::Relaxed);
-        if !self.page.is_empty() {
+        if is_clients {
             match &answer {
-                Ok(answer) => self.note(|noted| noted.cors = cors_headers(&answer.headers)),
-                Err(StoreError::Refused(refused)) => self.note(|noted| noted.cors.clone_from(&refused.cors)),
+                Ok(answer) => self.note(|noted| noted.cors = Some(cors_headers(&answer.headers))),
+                Err(StoreError::Refused(refused)) => self.note(|noted| noted.cors = Some(refused.cors.clone())),
                 Err(_) => {}
             }
         }
         answer
     }
 
-    /// What the store said last to pages of other origins.
-    pub(super) fn cors(&self) -> HeaderMap {
-        let mut cors = HeaderMap::new();
-        self.note(|noted| cors = std::mem::take(&mut noted.cors));
+    fn is_home(&self, upstream: &Upstream, bucket: Option<&str>) -> bool {
+        let mut is_home = false;
+        self.note(|noted| {
+            let home = noted.home.as_ref();
+            is_home = home.is_some_and(|home| {
+                std::ptr::eq(Arc::as_ptr(&home.upstream), upstream) && bucket == Some(home.bucket.as_str())
+            });
+        });
+        is_home
+    }
+
+    /// What the store says to pages of other origins. Where none of its answers was to a request like the client's, it is
+    /// asked whether it would let that one pass.
+    pub(super) async fn cors(&self) -> HeaderMap {
+        let (mut cors, mut home) = (None, None);
+        self.note(|noted| (cors, home) = (noted.cors.take(), noted.home.take()));
+        match (cors, home) {
+            (Some(cors), _) => cors,
+            (None, Some(home)) if self.method != "OPTIONS" => self.ask_home(&home).await,
+            (None, _) => HeaderMap::new(),
+        }
+    }
+
+    async fn ask_home(&self, home: &Home) -> HeaderMap {
+        let mut headers = self.page.clone();
+        headers.remove(header::ACCESS_CONTROL_REQUEST_HEADERS);
+        headers.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static(self.method));
+        let method = Method::OPTIONS;
+        let request = StoreRequest { method, bucket: Some(&home.bucket), headers, ..self.request(&home.caller) };
+        let Ok(answer) = self.send(&home.upstream, request).await else { return HeaderMap::new() };
+        let mut cors = cors_headers(&answer.headers);
+        discard_answer(answer).await;
+        // what only the answer to a preflight request says
+        for name in
+            [header::ACCESS_CONTROL_ALLOW_METHODS, header::ACCESS_CONTROL_ALLOW_HEADERS, header::ACCESS_CONTROL_MAX_AGE]
+        {
+            cors.remove(name);
+        }
         cors
     }
 

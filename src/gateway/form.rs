@@ -1,7 +1,7 @@
 //! The upload of an HTML form: its fields are the head of a PutObject, its file is the body.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,10 @@ use super::upstream::content_length;
 use super::{Call, Core, Taken};
 use crate::ingress::Accepted;
 use crate::ingress::answer::document;
-use crate::net::body::{Body, BodyError};
+use crate::net::body::{self, Body, BodyError};
 use crate::s3::checksum::algorithm_of_header;
 use crate::s3::error::{ErrorCode, S3Error};
-use crate::s3::form::{Form, FormParser, MAX_FORM_LEN, boundary};
+use crate::s3::form::{Form, FormParser, MAX_FORM_LEN, boundary, find};
 use crate::s3::metadata::is_field_name;
 use crate::s3::operation::{HeaderUse, ObjectRef, amz_header_use};
 use crate::s3::post_policy::PostPolicy;
@@ -38,6 +38,8 @@ const CONTENT_FIELDS: [&str; 7] = [
     "content-md5",
     "expires",
 ];
+/// Files up to this length are read whole, and the end of their form may be any that S3 takes.
+const MAX_WHOLE: usize = 8 << 20;
 /// How long a form may take up to its file.
 const FORM_TIME: Duration = Duration::from_secs(20);
 /// Fields of the signature.
@@ -55,7 +57,7 @@ impl Core {
         self: &Arc<Self>,
         exchange: &Arc<Exchange>,
         mut accepted: Accepted,
-        body: Body,
+        body: &Taken,
         bucket: &BucketName,
     ) -> Result<Response<Body>, Failure> {
         // whoever has not signed yet leaves most places to those who have, and does not keep his for long
@@ -64,18 +66,21 @@ impl Core {
         let content_type = accepted.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let parser = FormParser::new(&boundary(content_type)?);
         let total = content_length(&accepted.headers).ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
-        let read = timeout(FORM_TIME, read_form(parser, body, total)).await;
-        let (form, file) = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
+        // whatever is refused, what is left of the body is given back, to be drained
+        let mut unread = Unread { body: take(body), to: body };
+        let read = timeout(FORM_TIME, read_form(parser, &mut unread.body, total)).await;
+        let (form, mut file) = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
 
         let fields: Vec<(&str, &[u8])> =
             form.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let now = self.clock.now();
+        let mut lengths = None;
         let caller = match self.verifier.verify_form(&fields, now)? {
             Some((id, policy)) => {
                 let policy = PostPolicy::parse(&policy)?;
                 let fields: Vec<(&str, &str)> = form.fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
                 policy.check(&fields, bucket.as_str(), now)?;
-                policy.check_length(file.left)?;
+                lengths = Some(policy);
                 self.policy.caller(&id)?
             }
             None => self.policy.nobody(&accepted.operation)?,
@@ -83,6 +88,18 @@ impl Core {
         exchange.note_caller(caller.rule.access_key_id.as_str(), accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         drop(unsigned);
+        let whole = match usize::try_from(file.left) {
+            Ok(len) if len <= MAX_WHOLE => {
+                exchange.hold([self.reserve(2 * (len + 2 * file.closing.len())).await?]);
+                let whole = file.whole(&mut unread.body).await?;
+                file.left = whole.len() as u64;
+                Some(whole)
+            }
+            _ => None,
+        };
+        if let Some(policy) = lengths {
+            policy.check_length(file.left)?;
+        }
 
         let key = form.one("key")?.filter(|key| !key.is_empty());
         let key = key.ok_or_else(|| S3Error::argument("key", "User key must have a length greater than 0."))?;
@@ -90,17 +107,19 @@ impl Core {
         let wanted = wanted(&form)?;
         let mut headers = put_headers(&form)?;
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.left));
-        let host =
-            accepted.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
         accepted.headers = headers;
-        let taken: Taken = Arc::new(Mutex::new(Some(file.boxed_unsync())));
-        let mut call = Call { core: self, exchange, caller, accepted: &mut accepted, body: &taken };
+        let rest = std::mem::replace(&mut unread.body, body::empty());
+        unread.body = match whole {
+            Some(whole) => body::full(whole),
+            None => FormBody { file, body: rest }.boxed_unsync(),
+        };
+        drop(unread);
+        let at = accepted.at.trim_end_matches('/').to_owned();
+        let mut call = Call { core: self, exchange, caller, accepted: &mut accepted, body };
         let done = call.put(&object).await?;
 
         let etag = done.headers().get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
-        let path =
-            format!("{}/{}", encode(bucket.as_str().as_bytes(), Slash::Encode), encode(key.as_bytes(), Slash::Keep));
-        let location = format!("{}://{host}/{path}", exchange.scheme());
+        let location = format!("{}://{at}/{}", exchange.scheme(), encode(key.as_bytes(), Slash::Keep));
         let (status, location, mut response) = match wanted {
             Wanted::Redirect(url) => {
                 let separator = if url.contains('?') { '&' } else { '?' };
@@ -124,8 +143,25 @@ impl Core {
     }
 }
 
+/// What is left of a body; whoever drops it gives it back.
+struct Unread<'a> {
+    body: Body,
+    to: &'a Taken,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        let body = std::mem::replace(&mut self.body, body::empty());
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+}
+
+fn take(body: &Taken) -> Body {
+    body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty)
+}
+
 /// Reads the form up to its file.
-async fn read_form(mut parser: FormParser, mut body: Body, total: u64) -> Result<(Form, FormFile), Failure> {
+async fn read_form(mut parser: FormParser, body: &mut Body, total: u64) -> Result<(Form, FormFile), Failure> {
     let closing = parser.closing();
     let mut taken = 0u64;
     loop {
@@ -140,7 +176,7 @@ async fn read_form(mut parser: FormParser, mut body: Body, total: u64) -> Result
         // of the last piece, what is behind the form
         let begin = (before as u64).saturating_sub(taken);
         let rest = data.slice(usize::try_from(begin).unwrap_or(usize::MAX).min(data.len())..);
-        return Ok((form, FormFile { body, next: Some(rest), left, closing, held: BytesMut::new(), is_over: false }));
+        return Ok((form, FormFile { next: Some(rest), left, closing, held: BytesMut::new(), is_over: false }));
     }
 }
 
@@ -200,7 +236,6 @@ fn put_headers(form: &Form) -> Result<HeaderMap, Failure> {
 /// The file of a form: `left` bytes and then the end of the form, or it fails. A boundary within it is a field behind the
 /// file, which would become part of the object.
 struct FormFile {
-    body: Body,
     next: Option<Bytes>,
     left: u64,
     /// What must be left at the end: `\r\n--B--\r\n`.
@@ -211,6 +246,26 @@ struct FormFile {
 }
 
 impl FormFile {
+    /// All of a small file. How its form ends is seen when it is there: other fields may follow, which S3 ignores, and the
+    /// last boundary needs no line end.
+    async fn whole(&mut self, body: &mut Body) -> Result<Bytes, Failure> {
+        let mut rest = self.next.take().map(BytesMut::from).unwrap_or_default();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(S3Error::from)?.into_data() {
+                rest.extend_from_slice(&data);
+            }
+        }
+        let boundary = self.closing.get(..self.closing.len() - 4).unwrap_or_default();
+        let found = find(&rest, boundary, 0).ok_or(S3Error::from(ErrorCode::MalformedPOSTRequest))?;
+        let behind = rest.get(found..).unwrap_or_default();
+        let end = self.closing.get(..self.closing.len() - 2).unwrap_or_default();
+        if find(behind, end, 0).is_none() {
+            return Err(ErrorCode::MalformedPOSTRequest.into());
+        }
+        rest.truncate(found);
+        Ok(rest.freeze())
+    }
+
     /// The bytes of the file that are certain, of `held` and `piece`.
     fn certain(&mut self, piece: &Bytes) -> Result<Bytes, BodyError> {
         let boundary_len = self.closing.len() - 4;
@@ -223,38 +278,45 @@ impl FormFile {
         let bytes = self.held.split_to(len).freeze();
         self.left -= len as u64;
         if found.is_some() && self.left > 0 || self.left == 0 && !self.closing.starts_with(&self.held) {
-            return Err(BodyError::Aborted);
+            return Err(BodyError::FormGoesOn);
         }
         Ok(bytes)
     }
 }
 
-impl HttpBody for FormFile {
+/// The file of a large form, as it comes.
+struct FormBody {
+    file: FormFile,
+    body: Body,
+}
+
+impl HttpBody for FormBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        while !self.is_over {
-            let piece = match self.next.take() {
+        while !self.file.is_over {
+            let piece = match self.file.next.take() {
                 Some(piece) => piece,
                 None => match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                     Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                     Some(Err(error)) => {
-                        self.is_over = true;
+                        self.file.is_over = true;
                         return Poll::Ready(Some(Err(error)));
                     }
                     None => {
-                        self.is_over = true;
-                        let is_whole = self.left == 0 && *self.held == *self.closing;
-                        return Poll::Ready((!is_whole).then_some(Err(BodyError::Aborted)));
+                        let file = &mut self.file;
+                        file.is_over = true;
+                        let is_whole = file.left == 0 && *file.held == *file.closing;
+                        return Poll::Ready((!is_whole).then_some(Err(BodyError::FormGoesOn)));
                     }
                 },
             };
-            match self.certain(&piece) {
+            match self.file.certain(&piece) {
                 Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Err(error) => {
-                    self.is_over = true;
+                    self.file.is_over = true;
                     return Poll::Ready(Some(Err(error)));
                 }
             }
@@ -263,7 +325,7 @@ impl HttpBody for FormFile {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over
+        self.file.is_over
     }
 
     fn size_hint(&self) -> SizeHint {

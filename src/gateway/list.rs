@@ -152,7 +152,7 @@ impl Call<'_> {
 
     pub(super) fn listed(&self, bucket: &BucketName) -> Result<Place, Failure> {
         let place = self.core.policy.place(self.caller, bucket, Right::List)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         Ok(place)
     }
 

@@ -82,7 +82,7 @@ struct Core {
     ids: Arc<trace::Ids>,
     requests: Arc<Semaphore>,
     /// Places of forms whose signature is not read yet.
-    forms: Semaphore,
+    forms: Arc<Semaphore>,
     tails: Tails,
     states: States,
 }
@@ -180,12 +180,11 @@ impl Core {
         let budget = former.filter(|former| former.limits.memory == limits.memory);
         let budget = budget.map_or_else(|| Budget::new(limits.memory), |former| former.budget.clone());
         metrics.memory_limit.set(i64::try_from(budget.total()).unwrap_or(i64::MAX));
-        let requests = former.filter(|former| former.limits.requests == limits.requests);
-        let requests = requests.map(|former| Arc::clone(&former.requests));
-        let places = || Arc::new(Semaphore::new(usize::try_from(limits.requests).unwrap_or(Semaphore::MAX_PERMITS)));
+        let same = former.filter(|former| former.limits.requests == limits.requests);
+        let places = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         Self {
             verifier: Verifier::new(&region, &domains, secrets).with_anonymous(),
-            policy: Policy::new(buckets, credentials, upstreams, limits.requests),
+            policy: Policy::new(buckets, credentials, upstreams, limits.requests, former.map(|former| &former.policy)),
             region,
             limits,
             keys,
@@ -194,8 +193,8 @@ impl Core {
             budget,
             metrics,
             ids: former.map_or_else(Arc::default, |former| Arc::clone(&former.ids)),
-            forms: Semaphore::new(usize::try_from(limits.requests / 4).unwrap_or(Semaphore::MAX_PERMITS).max(1)),
-            requests: requests.unwrap_or_else(places),
+            forms: same.map_or_else(|| places((limits.requests / 4).max(1)), |former| Arc::clone(&former.forms)),
+            requests: same.map_or_else(|| places(limits.requests), |former| Arc::clone(&former.requests)),
             tails: Tails::default(),
             states: States::default(),
         }
@@ -248,11 +247,14 @@ impl Call<'_> {
         Ok(bytes)
     }
 
-    /// The body of a request that should have none: a small one is read and verified, a large one refused.
+    /// The body of a request that should have none: a small one is read and verified, a large or slow one refused.
     async fn no_body(&mut self) -> Result<(), Failure> {
         const LIMIT: usize = 64 << 10;
+        const TIME: Duration = Duration::from_secs(10);
         // an empty body may end with a frame of its own
-        let bytes = body::collect(self.take_body(), LIMIT).await.map_err(|error| match error {
+        let read = timeout(TIME, body::collect(self.take_body(), LIMIT)).await;
+        let read = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))?;
+        let bytes = read.map_err(|error| match error {
             CollectError::TooLong(_) => Failure::from(ErrorCode::MaxMessageLengthExceeded),
             CollectError::Body(error) => S3Error::from(error).into(),
         })?;
@@ -301,7 +303,6 @@ impl Core {
             if accepted.caller.is_some() {
                 return Err(S3Error::argument("Authorization", "A form is signed by its policy alone.").into());
             }
-            let body = body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty);
             let bucket = bucket.clone();
             return self.post_form(exchange, accepted, body, &bucket).await;
         }
@@ -456,7 +457,7 @@ impl Handler for Gateway {
                 refusal(&failure, &method, &exchange.request_id)
             }
         };
-        response.headers_mut().extend(exchange.cors());
+        response.headers_mut().extend(exchange.cors().await);
         if let Ok(value) = HeaderValue::from_str(&exchange.request_id) {
             response.headers_mut().insert(HeaderName::from_static("x-amz-request-id"), value);
         }

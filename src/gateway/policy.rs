@@ -53,8 +53,20 @@ pub(super) struct Caller {
     pub(super) rule: CredentialRule,
     /// Whether it is nobody: its requests to the store are not signed either.
     is_anonymous: bool,
+    account: Arc<Account>,
+}
+
+/// How much of what it may a credential uses now. It outlives a change of its rule.
+struct Account {
     under_way: AtomicU32,
     bucket: Mutex<TokenBucket>,
+}
+
+impl Account {
+    fn new() -> Arc<Self> {
+        let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
+        Arc::new(Self { under_way: AtomicU32::new(0), bucket })
+    }
 }
 
 /// Requests that may still be begun: `rate` more every second, one second's worth at most.
@@ -64,7 +76,7 @@ struct TokenBucket {
 }
 
 /// A request of a caller that is under way.
-pub(super) struct UnderWay(Arc<Caller>);
+pub(super) struct UnderWay(Arc<Account>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
@@ -73,13 +85,12 @@ impl Drop for UnderWay {
 }
 
 impl Caller {
-    fn new(rule: CredentialRule, is_anonymous: bool) -> Arc<Self> {
-        let bucket = Mutex::new(TokenBucket { tokens: 0.0, at: None });
-        Arc::new(Self { rule, is_anonymous, under_way: AtomicU32::new(0), bucket })
+    fn new(rule: CredentialRule, is_anonymous: bool, account: Arc<Account>) -> Arc<Self> {
+        Arc::new(Self { rule, is_anonymous, account })
     }
 
     /// Whoever asks a tenant's buckets without a signature. Its rule names no bucket: each bucket's own rule allows it.
-    fn anonymous(tenant: &TenantId, max_requests: u32) -> Option<Arc<Self>> {
+    fn anonymous(tenant: &TenantId, max_requests: u32, account: &Arc<Account>) -> Option<Arc<Self>> {
         let rule = CredentialRule {
             access_key_id: AccessKeyId::parse("anonymous")?,
             secret: Arc::new(Secret::from_text(&Zeroizing::new(String::new()))),
@@ -90,7 +101,7 @@ impl Caller {
             max_requests,
             requests_per_second: None,
         };
-        Some(Self::new(rule, true))
+        Some(Self::new(rule, true, Arc::clone(account)))
     }
 
     /// As whom the store is asked on its behalf.
@@ -103,15 +114,15 @@ impl Caller {
     }
 
     /// Begins a request, or refuses it: too many at once, or in this second.
-    pub(super) fn begin(self: &Arc<Self>, now: Instant) -> Result<UnderWay, Failure> {
-        let begun = self.under_way.fetch_add(1, Ordering::Relaxed);
-        let under_way = UnderWay(Arc::clone(self));
+    pub(super) fn begin(&self, now: Instant) -> Result<UnderWay, Failure> {
+        let begun = self.account.under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay(Arc::clone(&self.account));
         if begun >= self.rule.max_requests {
             return Err(Failure::slow_down("the credential's limit of requests at once"));
         }
         if let Some(rate) = self.rule.requests_per_second {
             let rate = f64::from(rate.max(1));
-            let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bucket = self.account.bucket.lock().unwrap_or_else(PoisonError::into_inner);
             let since = bucket.at.map_or(1.0, |at| now.saturating_duration_since(at).as_secs_f64());
             bucket.tokens = (bucket.tokens + since * rate).min(rate);
             bucket.at = Some(now);
@@ -167,8 +178,9 @@ impl Place {
 pub(super) struct Policy {
     rules: Vec<Arc<BucketRule>>,
     callers: HashMap<AccessKeyId, Arc<Caller>>,
-    /// For each tenant whoever has no signature.
+    /// For each tenant whoever has no signature; one account for all of them, who are perhaps one.
     anonymous: Vec<Arc<Caller>>,
+    unsigned: Arc<Account>,
     upstreams: HashMap<String, Arc<Upstream>>,
 }
 
@@ -178,18 +190,26 @@ impl Policy {
         credentials: Vec<CredentialRule>,
         upstreams: impl IntoIterator<Item = Arc<Upstream>>,
         max_requests: u32,
+        former: Option<&Self>,
     ) -> Self {
         let mut tenants: Vec<&TenantId> = rules.iter().map(|rule| &rule.tenant).collect();
         tenants.sort_unstable();
         tenants.dedup();
-        // of one tenant half of the places at most
-        let anonymous = tenants.into_iter().filter_map(|tenant| Caller::anonymous(tenant, (max_requests / 2).max(1)));
+        // half of the places at most: those who sign find the other half, less a quarter for forms that are not read yet
+        let unsigned = former.map_or_else(Account::new, |former| Arc::clone(&former.unsigned));
+        let max_unsigned = (max_requests / 2).max(1);
+        let anonymous = tenants.into_iter().filter_map(|tenant| Caller::anonymous(tenant, max_unsigned, &unsigned));
         let anonymous = anonymous.collect();
-        let callers = credentials.into_iter().map(|rule| (rule.access_key_id.clone(), Caller::new(rule, false)));
+        let callers = credentials.into_iter().map(|rule| {
+            let before = former.and_then(|former| former.callers.get(&rule.access_key_id));
+            let account = before.map_or_else(Account::new, |before| Arc::clone(&before.account));
+            (rule.access_key_id.clone(), Caller::new(rule, false, account))
+        });
         Self {
             rules: rules.into_iter().map(Arc::new).collect(),
             callers: callers.collect(),
             anonymous,
+            unsigned,
             upstreams: upstreams.into_iter().map(|upstream| (upstream.name().to_owned(), upstream)).collect(),
         }
     }

@@ -207,7 +207,7 @@ impl Call<'_> {
     fn reading(&self, read: &ReadObject) -> Result<(Source, Selection), Failure> {
         let headers = &self.accepted.headers;
         let place = self.core.policy.place_of(self.caller, &read.object.bucket, &read.object.key, Right::Read)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let mut ranges = headers.get_all(header::RANGE).iter();
         let asked = ranges.next().and_then(|value| RangeSpec::parse(value.as_bytes()));
         if ranges.next().is_some() {

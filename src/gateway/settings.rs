@@ -121,6 +121,9 @@ pub struct BucketRule {
     pub verify_whole: u64,
     /// What may be done here without a signature, as far as the store allows it too.
     pub anonymous: Option<Access>,
+    /// Whether applications may name other buckets, topics and queues, in rules of replication and notification: the store
+    /// opens them to whoever the gateway is there.
+    pub destinations: bool,
     /// The upstream bucket that holds the records of unfinished uploads, if not this one.
     pub state_bucket: Option<String>,
 }

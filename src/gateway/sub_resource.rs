@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::headers::{forwarded, forwarded_to_reads, passed_back};
 use super::policy::Right;
 use crate::net::body::{self, Body};
-use crate::s3::error::S3Error;
+use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{SubResourceAction, SubResourceRequest};
 use crate::s3::xml;
 use crate::sigv4::uri::Query;
@@ -16,6 +16,8 @@ use crate::store::{Payload, StoreRequest, content_md5};
 
 /// The longest document: a life cycle of 1000 rules with all their filters.
 const MAX_DOCUMENT_LEN: usize = 1 << 20;
+/// Sub-resources whose documents name what belongs perhaps to others, and what the gateway's own identity may reach.
+const NAMES_DESTINATIONS: [&str; 2] = ["replication", "notification"];
 
 impl Call<'_> {
     /// Passes a request about a sub-resource to the store, and its answer back.
@@ -29,7 +31,14 @@ impl Call<'_> {
             Some(key) => self.core.policy.place_of(self.caller, &request.bucket, key, right)?,
             None => self.core.policy.place(self.caller, &request.bucket, right)?,
         };
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
+        if request.action == SubResourceAction::Put
+            && NAMES_DESTINATIONS.contains(&request.resource)
+            && !place.rule.destinations
+        {
+            let message = "The configuration of this bucket does not let applications name destinations.";
+            return Err(S3Error::new(ErrorCode::AccessDenied, message).into());
+        }
         let method = match request.action {
             SubResourceAction::Get => Method::GET,
             SubResourceAction::Put => Method::PUT,

@@ -54,7 +54,7 @@ impl Call<'_> {
             TagAction::Delete => (Right::Change, Method::DELETE),
         };
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, right)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let mut headers = forwarded_to_reads(&self.accepted.headers);
         let body = if action == TagAction::Put {
             let document = self.document(MAX_DOCUMENT_LEN).await?;

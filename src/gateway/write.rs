@@ -71,7 +71,7 @@ impl Call<'_> {
     /// PutObject.
     pub(super) async fn put(&mut self, object: &ObjectRef) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let mut headers = forwarded(&self.accepted.headers);
         headers.extend(write_condition(&self.accepted.headers, &place)?);
         let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;

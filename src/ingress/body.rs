@@ -158,6 +158,11 @@ impl From<BodyError> for S3Error {
         match error {
             BodyError::TimedOut => ErrorCode::RequestTimeout.into(),
             BodyError::Disconnected(_) | BodyError::Aborted => ErrorCode::IncompleteBody.into(),
+            BodyError::FormGoesOn => {
+                let message =
+                    "Behind a large file, a form must end at once: no field, and a line end after its last boundary.";
+                Self::new(ErrorCode::MalformedPOSTRequest, message)
+            }
         }
     }
 }

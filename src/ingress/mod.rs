@@ -52,6 +52,8 @@ pub struct Accepted {
     pub operation: Operation,
     /// The headers that count, those in a presigned URL's query included.
     pub headers: HeaderMap,
+    /// Host and path as the client wrote them.
+    pub at: String,
     /// Who asks; nobody, if it is not signed, which only a verifier that is told so accepts.
     pub caller: Option<AccessKeyId>,
     payload: ContentSha256,
@@ -117,6 +119,7 @@ impl Verifier {
         };
 
         let target = Target::parse(&host, uri.path(), &self.domains)?;
+        let at = format!("{host}{}", uri.path());
         let mut from_query = Vec::new();
         let operation = {
             let effective = effective_headers(Headers::new(&received), &query)?;
@@ -142,6 +145,7 @@ impl Verifier {
         Ok(Accepted {
             operation,
             headers,
+            at,
             caller: verified.as_ref().map(|verified| verified.access_key_id().clone()),
             payload,
             chunk_signatures: verified.and_then(|verified| verified.chunk_signatures()),

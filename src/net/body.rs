@@ -22,6 +22,9 @@ pub enum BodyError {
     /// Whoever makes the body gave up; the reason is known there.
     #[error("the body was given up")]
     Aborted,
+    /// A form does not end behind its file.
+    #[error("the form does not end behind its file")]
+    FormGoesOn,
 }
 
 impl From<hyper::Error> for BodyError {

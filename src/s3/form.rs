@@ -86,7 +86,7 @@ pub struct FormParser {
 }
 
 /// Where `needle` begins in `haystack`, from `from` on.
-fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
+pub(crate) fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let rest = haystack.get(from..)?;
     rest.windows(needle.len()).position(|window| window == needle).map(|at| from + at)
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use error::{Refused, StoreError, cors_headers};
@@ -104,8 +104,25 @@ impl Answer {
     }
 }
 
-/// A place among the requests that an upstream is asked at once.
-pub struct UnderWay(#[expect(dead_code, reason = "given back on drop")] OwnedSemaphorePermit);
+/// A place among the requests that an upstream is asked at once, and for whoever does not sign one among theirs.
+pub struct UnderWay(#[expect(dead_code, reason = "given back on drop")] [Option<OwnedSemaphorePermit>; 2]);
+
+/// Places among an upstream's requests.
+#[derive(Clone)]
+struct Places {
+    all: Arc<Semaphore>,
+    /// Of those, what requests of nobody may take: half.
+    unsigned: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(count: u32) -> Self {
+        let of = |count: u32| {
+            Arc::new(Semaphore::new(usize::try_from(count.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)))
+        };
+        Self { all: of(count), unsigned: of(count / 2) }
+    }
+}
 
 /// How an upstream does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +139,7 @@ pub struct Upstream {
     client: Client,
     host: String,
     clock: Arc<dyn Clock>,
-    under_way: Arc<Semaphore>,
+    places: Places,
     keys: Mutex<VecDeque<(String, SigningKey)>>,
     requests: AtomicU64,
     failures: AtomicU64,
@@ -143,17 +160,27 @@ impl Upstream {
             max_buf: 512 << 10,
         })?;
         let host = settings.endpoint.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
-        let under_way = usize::try_from(settings.max_requests.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let places = Places::new(settings.max_requests);
         Ok(Self {
             settings,
             client,
             host,
             clock,
-            under_way: Arc::new(Semaphore::new(under_way)),
+            places,
             keys: Mutex::default(),
             requests: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         })
+    }
+
+    /// Goes on counting where `former`, an earlier client of the same store, has its requests, unless the limit is another.
+    #[must_use]
+    pub fn after(mut self, former: &Self) -> Self {
+        let (new, old) = (&self.settings, &former.settings);
+        if new.max_requests == old.max_requests && new.endpoint == old.endpoint {
+            self.places = former.places.clone();
+        }
+        self
     }
 
     /// Its name in the configuration.
@@ -181,14 +208,21 @@ impl Upstream {
     }
 
     /// A place among the requests under way, waited for a while.
-    pub async fn place(&self) -> Result<UnderWay, StoreError> {
-        let permit = timeout(self.settings.timeouts.first_byte, Arc::clone(&self.under_way).acquire_owned()).await;
-        permit.ok().and_then(Result::ok).map(UnderWay).ok_or(StoreError::Busy)
+    pub async fn place(&self, identity: Identity<'_>) -> Result<UnderWay, StoreError> {
+        let acquire = async {
+            let unsigned = match identity {
+                Identity::Nobody => Some(Arc::clone(&self.places.unsigned).acquire_owned().await?),
+                Identity::Own | Identity::Of(_) => None,
+            };
+            Ok::<_, AcquireError>([unsigned, Some(Arc::clone(&self.places.all).acquire_owned().await?)])
+        };
+        let permits = timeout(self.settings.timeouts.first_byte, acquire).await;
+        permits.ok().and_then(Result::ok).map(UnderWay).ok_or(StoreError::Busy)
     }
 
     /// Sends a request in a place of its own, which it keeps until the end of its answer.
     pub async fn send(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
-        let place = self.place().await?;
+        let place = self.place(request.identity).await?;
         Ok(self.send_within(request).await?.holding(place))
     }
 

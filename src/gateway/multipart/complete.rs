@@ -254,7 +254,7 @@ impl Call<'_> {
         let (answered_etag, out) = self.complete_on_store(place, upload, &to_complete, condition).await?;
 
         let etag = self.check_completed(place, upload, state, (&trailer, total), answered_etag).await?;
-        self.clear(place, names, state.version_id.clone()).await?;
+        self.clear(place, names, state.version_id.clone()).await;
         Ok(self.completed(upload, &etag, checksum.as_ref(), out))
     }
 
@@ -492,7 +492,7 @@ impl Call<'_> {
         whole.check_type(checksum.as_ref().map(|(_, over, ..)| *over).or(whole.over))?;
         whole.check(&proved, &checksum)?;
         // the Complete that did it may have been cut off before its last step
-        self.clear(place, names, None).await?;
+        self.clear(place, names, None).await;
         let etag = opening.source.etag.clone().unwrap_or_default();
         let out = passed_back(&opening.headers);
         Ok(Some(self.completed(upload, &etag, checksum.as_ref(), out)))
@@ -505,12 +505,10 @@ impl Call<'_> {
         checksum: Option<&(ChecksumAlgorithm, ChecksumType, ChecksumValue, u16)>,
         mut out: HeaderMap,
     ) -> Response<Body> {
-        let host = self.accepted.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let key = String::from_utf8_lossy(upload.object.key.as_bytes()).into_owned();
         let bucket = upload.object.bucket.as_str().to_owned();
-        let encoded = crate::sigv4::uri::encode(upload.object.key.as_bytes(), crate::sigv4::uri::Slash::Keep);
         let result = CompleteMultipartUploadResult {
-            location: format!("http://{host}/{bucket}/{encoded}"),
+            location: format!("{}://{}", self.exchange.scheme(), self.accepted.at),
             bucket,
             key,
             etag: format!("\"{}\"", etag::downstream(etag)),

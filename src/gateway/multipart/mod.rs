@@ -149,7 +149,7 @@ impl Call<'_> {
 
     fn upload_place(&self, upload: &UploadRef) -> Result<(Place, UploadNames), Failure> {
         let place = self.core.policy.place_of(self.caller, &upload.object.bucket, &upload.object.key, Right::Write)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let names = UploadNames::of(&place.address(&upload.object.key), &upload.upload_id);
         Ok((place, names))
     }
@@ -161,7 +161,7 @@ impl Call<'_> {
     /// CreateMultipartUpload.
     pub(super) async fn create_upload(&mut self, object: &ObjectRef) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
         let declared = {
             let received = fields(&self.accepted.headers);
@@ -297,7 +297,7 @@ impl Call<'_> {
             self.about_upload(&place, Method::DELETE, at, Self::upload_query(upload), headers, Payload::Empty).await;
         let gone = matches!(&aborted, Err(failure) if failure.code() == ErrorCode::NoSuchUpload);
         if aborted.is_ok() || gone {
-            self.clear(&place, &names, None).await?;
+            self.clear(&place, &names, None).await;
         }
         discard_answer(aborted?).await;
         let mut response = Response::new(body::empty());
@@ -305,8 +305,23 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// Removes what lies beside an upload that is no more: staged parts, then the state.
-    async fn clear(&self, place: &Place, names: &UploadNames, version_id: Option<String>) -> Result<(), Failure> {
+    /// Removes what lies beside an upload that is no more. What cannot be removed, because the store locks it or does not
+    /// answer, changes nothing of what was done, and is told so; `gc` finds it.
+    async fn clear(&self, place: &Place, names: &UploadNames, version_id: Option<String>) {
+        if let Err(failure) = self.remove_records(place, names, version_id).await {
+            let (request_id, error, cause) = (&self.exchange.request_id, failure.code().name(), &failure.cause);
+            tracing::warn!(target: "sealgate::gateway", %request_id, error, %cause, "records of an upload stay behind");
+        }
+        self.core.states.forget(&Self::state_name(place, names));
+    }
+
+    /// Staged parts, then the state.
+    async fn remove_records(
+        &self,
+        place: &Place,
+        names: &UploadNames,
+        version_id: Option<String>,
+    ) -> Result<(), Failure> {
         for key in self.staged(place, names).await? {
             self.remove(place, &key.key).await?;
         }
@@ -315,7 +330,6 @@ impl Call<'_> {
             Some(version_id) => self.remove_version(place, &state, Some(&version_id)).await?,
             None => self.remove(place, &state).await?,
         }
-        self.core.states.forget(&Self::state_name(place, names));
         Ok(())
     }
 
@@ -425,7 +439,7 @@ impl Call<'_> {
         upload_id_marker: &str,
     ) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place(self.caller, bucket, Right::List)?;
-        self.exchange.note_bucket(place.id.as_str());
+        self.exchange.note_place(&place);
         let mut query = Query::default();
         query.push("uploads", "");
         for (name, value) in [

@@ -8,7 +8,8 @@ use http::{HeaderMap, Method, StatusCode};
 use sealgate::store::{Answer, Identity, StoreError};
 
 use super::lies::Lied;
-use super::rig::Client;
+use super::multipart::{list, part};
+use super::rig::{Client, Got, Plan, elements, noise};
 
 /// What an unsigned request gets: status, code and headers.
 async fn ask(
@@ -136,4 +137,76 @@ async fn browsers_hear_what_the_store_says_of_their_origin() {
     assert_eq!((refused.status, refused.cors.len()), (404, 3));
     // who is no page hears nothing
     assert_eq!(app.get("data", "k").await.unwrap().header("vary"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_verdict_on_a_page_is_of_its_own_method_and_bucket() {
+    let lied = Lied::with(Plan { state_bucket: Some("up-state".to_owned()), ..Plan::default() }).await;
+    let app = lied.app();
+    // rules that allow POST in this bucket, and whatever the page does elsewhere
+    lied.liar.lies(|asked, told| {
+        let is_asked = |method: &Method| {
+            asked.method == *method
+                || asked.headers.get("access-control-request-method").is_some_and(|name| name == method.as_str())
+        };
+        if asked.method == Method::OPTIONS {
+            told.status = if is_asked(&Method::POST) { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            told.headers.clear();
+            told.body.clear();
+            told.set("access-control-allow-methods", "POST");
+        }
+        if !asked.headers.contains_key("origin") {
+            return;
+        }
+        if !asked.path.starts_with("/up-data") {
+            told.set("access-control-allow-origin", "of another bucket");
+        } else if is_asked(&Method::POST) {
+            told.set("access-control-allow-origin", "https://app.example");
+        }
+    });
+    let page = [("origin", "https://app.example")];
+    let post = async |key: &str, query: &[(&str, &str)], body: &str| {
+        app.send(Method::POST, "data", key, query, &page, Some(body.to_owned().into())).await.unwrap()
+    };
+    let allowed = |answer: &Got| answer.header("access-control-allow-origin").to_owned();
+    let created = post("k", &[("uploads", "")], "").await;
+    assert_eq!(allowed(&created), "https://app.example");
+    let id = elements(&created.text(), "UploadId").remove(0);
+    let etag = part(&app, ("data", "k", &id), 1, "content").await.unwrap().etag();
+    let list = list(&[(1, etag)]);
+    let completed = post("k", &[("uploadId", &id)], &list).await;
+    assert_eq!(allowed(&completed), "https://app.example");
+    let deleted = post("", &[("delete", "")], "<Delete><Object><Key>k</Key></Object></Delete>").await;
+    assert_eq!(
+        (allowed(&deleted).as_str(), deleted.header("access-control-allow-methods")),
+        ("https://app.example", "")
+    );
+    // what the rules do not allow is not allowed by another answer
+    let put = app.put_with("data", "k", &page, "x").await.unwrap();
+    assert_eq!(allowed(&put), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_leaves_half_of_every_place_to_those_who_do() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let plan = Plan { upstream_requests: 4, ..Plan::default() };
+    let lied = Lied::with(plan).await;
+    let app = lied.app();
+    is_public(&lied);
+    let big = noise(32 << 20, 1);
+    app.put("other", "big", big.clone()).await.unwrap();
+    app.get("other", "big").await.unwrap();
+    // readers who stand still hold their places at the store
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        let mut stream = tokio::net::TcpStream::connect(lied.gateway_address()).await.unwrap();
+        stream.write_all(b"GET /other/big HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+        slow.push(stream);
+    }
+    for stream in slow.iter_mut().take(2) {
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 16);
+    }
+    let signed = tokio::time::timeout(std::time::Duration::from_secs(5), app.put("data", "k", "x")).await;
+    signed.expect("no place was left for who signs").unwrap();
 }

@@ -10,7 +10,7 @@ use sealgate::digest::{HmacSha256, hex};
 use sealgate::gateway::settings::Limits;
 use sealgate::store::{Answer, Identity, StoreError};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::lies::Lied;
@@ -54,6 +54,8 @@ fn form(fields: &[(String, String)], file: &str, end: &str) -> String {
     format!("{}{FILE}{file}{end}", fields.iter().map(field).collect::<String>())
 }
 
+/// A button behind the file, as in the examples of S3's documentation.
+const BEHIND: &str = "\r\n--B\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nUpload\r\n--B--\r\n";
 const END: &str = "\r\n--B--\r\n";
 
 async fn post(client: &Client, bucket: &str, body: String) -> Result<Answer, StoreError> {
@@ -175,20 +177,52 @@ async fn a_form_that_its_policy_does_not_allow_stores_nothing() {
     assert_eq!(before, lied.liar.requests.lock().unwrap().len());
 
     // what is found out while the file is read: no object appears
-    let behind = "\r\n--B\r\nContent-Disposition: form-data; name=\"submit\"\r\n\r\nUpload\r\n--B--\r\n";
+    let (behind, large) = (BEHIND, "x".repeat(9 << 20));
     let wrong_checksum = signed(&[("key", "k"), ("x-amz-checksum-crc32", "AAAAAA==")], "");
     for (name, body) in [
-        ("a field behind the file", form(&good(), "x", behind)),
-        ("one behind a long file", form(&good(), &"x".repeat(3 << 20), behind)),
+        ("a field behind a large file", form(&good(), &large, behind)),
+        ("no line end behind a large file", form(&good(), &large, "\r\n--B--")),
+        ("something behind a large form", form(&good(), &large, "\r\n--B--\r\nyz")),
         ("another end", form(&good(), "x", "\r\n--B-x\r\n")),
+        ("another end of a field behind", form(&good(), "x", &behind.replace("--B--", "--C--"))),
         ("no end", form(&good(), "xxxxxxxxxxxxxxxx", "")),
-        ("something behind the end", form(&good(), "x", "\r\n--B--\r\nyz")),
         ("a wrong checksum", form(&wrong_checksum, "x", END)),
     ] {
-        let (status, code) = refusal(post(&app, "data", body).await);
-        assert_eq!(status, 400, "{name}: {code}");
+        let expected = if name == "a wrong checksum" { "BadDigest" } else { "MalformedPOSTRequest" };
+        assert_eq!(refusal(post(&app, "data", body).await), (400, expected.to_owned()), "{name}");
         assert_eq!(app.head("data", "k").await.unwrap_err().0, 404, "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_form_ends_as_browsers_and_libraries_end_it() {
+    let rig = Rig::new().await;
+    let app = rig.app();
+    let ranged = signed(&[("key", "k")], ",[\"content-length-range\",3145728,3145729]");
+    let file = "y".repeat(3 << 20);
+    for end in [END, BEHIND, "\r\n--B--", "\r\n--B--\r\nyz"] {
+        let taken = refusal(post(&app, "data", form(&ranged, &file, end)).await);
+        assert_eq!(taken.0, 204, "{}: {end}", taken.1);
+        assert_eq!(app.get("data", "k").await.unwrap().text(), file, "{end}");
+        app.delete("data", "k").await.unwrap();
+    }
+    // the length that the policy allows is the file's own
+    let longer = refusal(post(&app, "data", form(&ranged, &format!("{file}yy"), BEHIND)).await);
+    assert_eq!(longer, (400, "EntityTooLarge".to_owned()));
+    // where a bucket is the host, the address has no other
+    let headers = [("content-type", "multipart/form-data; boundary=B"), ("host", "data.s3.test")];
+    let body = form(&signed(&[("key", "a b"), ("success_action_status", "201")], ""), "x", END);
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        headers[1].1,
+        headers[0].1,
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("<Location>http://data.s3.test/a%20b</Location>"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,10 @@ impl Lied {
         Self { rig, liar, _listening: listening, gateway }
     }
 
+    pub fn gateway_address(&self) -> std::net::SocketAddr {
+        self.gateway.address
+    }
+
     pub fn app(&self) -> Client {
         Client::new(self.gateway.address, "AKALPHA", "secret of AKALPHA")
     }

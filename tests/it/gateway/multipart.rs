@@ -392,3 +392,32 @@ async fn unfinished_uploads_do_not_keep_a_bucket() {
     assert_eq!(delete().await.unwrap().status, 204);
     assert_eq!(complete(&app, at, &[(1, etag)]).await.unwrap_err().0, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_the_store_locks_hinder_no_upload() {
+    let lied = super::lies::Lied::new().await;
+    let app = lied.app();
+    lied.liar.edits(|asked, _| {
+        if asked.method == Method::DELETE && asked.path.contains("/.sealgate/") {
+            // what is locked is not removed
+            asked.path = "/up-locked/nothing".to_owned();
+        }
+    });
+    lied.liar.lies(|asked, told| {
+        if asked.method == Method::DELETE && asked.path.starts_with("/up-locked") {
+            told.status = http::StatusCode::FORBIDDEN;
+            told.headers.clear();
+            told.body = b"<Error><Code>AccessDenied</Code><Message>locked</Message></Error>".to_vec();
+        }
+    });
+    let id = create(&app, "data", "k", &[]).await;
+    let etag = part(&app, ("data", "k", &id), 1, "content").await.unwrap().etag();
+    for _ in 0..2 {
+        complete(&app, ("data", "k", &id), &[(1, etag.clone())]).await.unwrap();
+    }
+    assert_eq!(app.get("data", "k").await.unwrap().text(), "content");
+    let id = create(&app, "data", "k", &[]).await;
+    app.send(Method::DELETE, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap();
+    let stays = lied.rig.stored("up-data").await;
+    assert!(stays.keys().any(|key| key.starts_with(".sealgate/")), "nothing was locked");
+}

@@ -284,6 +284,7 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
         kek: kek.parse().unwrap(),
         recovery: true,
         verify_whole: plan.verify_whole,
+        destinations: name == "second",
         anonymous: (name == "other").then_some(Access::ReadOnly),
         state_bucket: plan.state_bucket.clone(),
     }

@@ -223,3 +223,26 @@ async fn what_a_store_repeats_of_a_request_is_not_needed() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_name_destinations_pass_where_the_configuration_says_so() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    lied.liar.lies(|asked, told| {
+        if asked.query.contains("replication") || asked.query.contains("notification") {
+            told.status = StatusCode::OK;
+            told.headers.clear();
+            told.body.clear();
+        }
+    });
+    for (resource, document) in [
+        ("replication", "<ReplicationConfiguration><Role>r</Role></ReplicationConfiguration>"),
+        ("notification", "<NotificationConfiguration></NotificationConfiguration>"),
+    ] {
+        let put = async |bucket| app.send(Method::PUT, bucket, "", &[(resource, "")], &[], Some(document.into())).await;
+        let before = lied.liar.requests.lock().unwrap().len();
+        assert_eq!(put("data").await.unwrap_err(), (403, "AccessDenied".to_owned()));
+        assert_eq!(before, lied.liar.requests.lock().unwrap().len());
+        put("second").await.unwrap();
+    }
+}

@@ -172,7 +172,8 @@ async fn a_complete_that_was_cut_off_before_its_last_step_is_finished_by_the_nex
             refuse(told, 503, "ServiceUnavailable");
         }
     });
-    assert_eq!(complete(&app, ("data", "k", &id), &parts).await.unwrap_err().0, 503);
+    // the object is there, whatever stays beside it
+    complete(&app, ("data", "k", &id), &parts).await.unwrap();
     // as long as the store does not say whether the upload is there, nobody is told that a part is wrong
     lied.liar.lies(|asked, told| {
         if asked.query.ends_with("max-parts=1") {
