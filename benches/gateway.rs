@@ -222,7 +222,8 @@ fn client(address: SocketAddr) -> Arc<Upstream> {
             access_key_id: "AKBENCH".to_owned(),
             secret: Arc::new(Secret::from_text(&Zeroizing::new("secret of the bench".to_owned()))),
             session_token: None,
-        },
+        }
+        .into(),
         ca: None,
         proxy: None,
         timeouts: UpstreamTimeouts {

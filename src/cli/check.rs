@@ -219,7 +219,8 @@ fn application(
             access_key_id: caller(tried.tenant.as_str())?.as_str().to_owned(),
             secret: Arc::new(Secret::from_text(secret)),
             session_token: None,
-        },
+        }
+        .into(),
         ca: None,
         proxy: None,
         timeouts: UpstreamTimeouts {

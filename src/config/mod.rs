@@ -23,6 +23,7 @@ use crate::keys::EntryName;
 use crate::object::{BucketId, TenantId};
 use crate::s3::target::BucketName;
 use crate::sigv4::AccessKeyId;
+use crate::store::identity::{Issuer, Origin, Source};
 use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -46,6 +47,21 @@ pub const KEYS: &[(&str, &[&str])] = &[
         &["name", "endpoint", "region", "profile", "addressing", "credentials", "ca", "proxy", "requests"],
     ),
     ("credentials", &["file", "profile"]),
+    (
+        "credentials for a store",
+        &[
+            "file",
+            "profile",
+            "process",
+            "web_identity",
+            "role_arn",
+            "session_name",
+            "container",
+            "token_file",
+            "instance",
+            "role",
+        ],
+    ),
     ("[keys]", &["provider", "file", "passphrase_file"]),
     ("[[tenant]]", &["id"]),
     (
@@ -382,6 +398,79 @@ impl Loader<'_> {
         }
     }
 
+    /// Credentials for a store: written down in a file of profiles, or asked for.
+    fn issuer(&self, table: &mut Table<'_, '_>, key: &'static str) -> Option<Arc<Issuer>> {
+        const KINDS: [&str; 5] = ["file", "process", "web_identity", "container", "instance"];
+        let mut within = table.table(key, known("credentials for a store"))?;
+        let mut named = KINDS.into_iter().filter(|kind| within.has(kind));
+        let (Some(kind), None) = (named.next(), named.next()) else {
+            let line = within.line;
+            within
+                .errors
+                .add(line, format!("`{key}` needs one of {}", KINDS.map(|kind| format!("`{kind}`")).join(", ")));
+            return None;
+        };
+        let belongs: &[&str] = match kind {
+            "file" => &["profile"],
+            "process" => &[],
+            "web_identity" => &["role_arn", "session_name", "token_file"],
+            "container" => &["token_file"],
+            _ => &["role"],
+        };
+        for key in ["profile", "role_arn", "session_name", "token_file", "role"] {
+            if within.has(key) && !belongs.contains(&key) {
+                within.wrong(key, format!("it does not belong to `{kind}`"));
+            }
+        }
+        let expected = "https://, or http:// at this machine or a link-local address, is expected";
+        let origin = match kind {
+            "file" => {
+                let file = within.required("file")?;
+                let name = within.text("profile").map_or_else(|| "default".to_owned(), |at| at.value);
+                return match profile::read(&self.path(&file.value), &name) {
+                    Ok(profile) => Some(profile.into()),
+                    Err(error) => {
+                        within.wrong("file", error);
+                        None
+                    }
+                };
+            }
+            "process" => {
+                let command: Vec<String> = within.texts("process").into_iter().map(|at| at.value).collect();
+                if !command.first().is_some_and(|program| Path::new(program).is_absolute()) {
+                    within.wrong("process", "a list is expected: a program with its whole path, and its arguments");
+                    return None;
+                }
+                Origin::Process(command)
+            }
+            "web_identity" => {
+                let endpoint = within.required_parsed("web_identity", expected, issuing_endpoint);
+                let role_arn = within.required("role_arn");
+                let token_file = within.required("token_file").map(|at| self.path(&at.value));
+                let expected = "2 to 64 letters, digits and =,.@_- are expected";
+                let session_name = within.parsed("session_name", expected, |text| {
+                    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"=,.@_-".contains(&b);
+                    ((2..=64).contains(&text.len()) && text.bytes().all(is_plain)).then(|| text.to_owned())
+                });
+                Origin::WebIdentity {
+                    endpoint: endpoint?.value,
+                    role_arn: role_arn?.value,
+                    token_file: token_file?,
+                    session_name: session_name.map_or_else(|| "sealgate".to_owned(), |at| at.value),
+                }
+            }
+            "container" => {
+                let endpoint = within.required_parsed("container", expected, issuing_endpoint)?.value;
+                Origin::Container { endpoint, token_file: within.text("token_file").map(|at| self.path(&at.value)) }
+            }
+            _ => {
+                let endpoint = within.required_parsed("instance", expected, issuing_endpoint)?.value;
+                Origin::Instance { endpoint, role: within.text("role").map(|at| at.value) }
+            }
+        };
+        Some(Issuer::new(Source::Asked(origin)))
+    }
+
     fn upstreams(&mut self, file: &mut Table<'_, '_>, timeouts: UpstreamTimeouts) -> Vec<UpstreamSettings> {
         let mut upstreams = Vec::new();
         for (line, table) in file.tables("upstream") {
@@ -409,7 +498,7 @@ impl Loader<'_> {
             if !table.has("credentials") {
                 table.required("credentials");
             }
-            let credentials = self.identity(&mut table, "credentials");
+            let credentials = self.issuer(&mut table, "credentials");
             let has_ca = table.has("ca");
             let ca = self.existing(&mut table, "ca");
             if has_ca
@@ -581,7 +670,7 @@ impl Loader<'_> {
             let choices =
                 [("read-write", Access::ReadWrite), ("read-only", Access::ReadOnly), ("write-only", Access::WriteOnly)];
             let access = table.choice("access", &choices).unwrap_or(Access::ReadWrite);
-            let upstream_credentials = self.identity(&mut table, "upstream_credentials");
+            let upstream_credentials = self.issuer(&mut table, "upstream_credentials");
             let max_requests = table.number("requests", (1, 1_000_000)).unwrap_or(limits.requests);
             let requests_per_second = table.number("requests_per_second", (1, 1_000_000));
             if let (Some(access_key_id), Some(secret), Some(tenant)) = (id, secret, tenant) {
@@ -607,6 +696,20 @@ pub(crate) fn endpoint(text: &str) -> Option<http::Uri> {
     let authority = uri.authority()?;
     let is_bare = uri.path_and_query().is_none_or(|path| path.as_str() == "/") && !authority.as_str().contains('@');
     (matches!(uri.scheme_str(), Some("http" | "https")) && is_bare && !authority.host().is_empty()).then_some(uri)
+}
+
+/// Where credentials are asked for. Without TLS nobody but this machine and its host may hear the question.
+fn issuing_endpoint(text: &str) -> Option<http::Uri> {
+    let uri: http::Uri = text.parse().ok()?;
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let is_near = is_loopback(&uri)
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| match address {
+            std::net::IpAddr::V4(address) => address.is_link_local(),
+            // Amazon's addresses of its metadata services
+            std::net::IpAddr::V6(address) => matches!(address.segments(), [0xfd00, 0x0ec2, ..]),
+        });
+    let is_private = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && is_near;
+    (is_private && !uri.authority()?.as_str().contains('@') && uri.query().is_none()).then_some(uri)
 }
 
 fn is_loopback(uri: &http::Uri) -> bool {

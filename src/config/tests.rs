@@ -69,8 +69,9 @@ fn errors(text: &str) -> Vec<(usize, String)> {
 fn a_good_file_is_settings() {
     let config = load(GOOD).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(config.settings.region, "us-east-1");
-    assert_eq!(config.upstreams[0].credentials.access_key_id, "AKUP");
-    assert!(config.upstreams[0].credentials.session_token.is_some());
+    let identity = config.upstreams[0].credentials.written().unwrap();
+    assert_eq!(identity.access_key_id, "AKUP");
+    assert!(identity.session_token.is_some());
     assert_eq!(config.settings.credentials[0].secret.expose_secret(), "very secret");
     assert!(config.warnings.is_empty());
 }
@@ -229,5 +230,48 @@ proptest! {
                 prop_assert!(error.line <= text.lines().count() + 1);
             }
         }
+    }
+}
+
+#[test]
+fn an_identity_is_written_down_or_asked_for() {
+    use crate::store::identity::{Origin, Source};
+
+    let with = |text: &str| {
+        let line = GOOD.lines().find(|line| line.starts_with("credentials = { file") && line.contains("provider"));
+        GOOD.replacen(line.expect("an upstream's credentials"), &format!("credentials = {text}"), 1)
+    };
+    let source = |text: &str| {
+        let config = load(&with(text)).unwrap_or_else(|errors| panic!("{text}: {errors:?}"));
+        config.upstreams[0].credentials.source().clone()
+    };
+    let found = source("{ process = [\"/bin/helper\", \"a b\"] }");
+    assert!(matches!(found, Source::Asked(Origin::Process(command)) if command == ["/bin/helper", "a b"]));
+    let found = source("{ web_identity = \"https://sts.example\", role_arn = \"arn:r\", token_file = \"token\" }");
+    let Source::Asked(Origin::WebIdentity { role_arn, token_file, session_name, .. }) = found else { panic!() };
+    assert_eq!((role_arn.as_str(), session_name.as_str()), ("arn:r", "sealgate"));
+    assert!(token_file.is_absolute());
+    for address in ["169.254.170.2/v2/x", "[fd00:ec2::23]/v1/credentials", "127.0.0.1:99/x"] {
+        assert!(matches!(
+            source(&format!("{{ container = \"http://{address}\" }}")),
+            Source::Asked(Origin::Container { token_file: None, .. })
+        ));
+    }
+    let found = source("{ instance = \"http://169.254.169.254\", role = \"r\" }");
+    assert!(matches!(found, Source::Asked(Origin::Instance { role: Some(_), .. })));
+    for (text, expected) in [
+        ("{ profile = \"provider\" }", "needs one of"),
+        ("{ file = \"credentials\", process = [\"/bin/x\"] }", "needs one of"),
+        ("{ process = [\"helper\"] }", "whole path"),
+        ("{ process = [] }", "whole path"),
+        ("{ process = [\"/bin/x\"], role = \"r\" }", "does not belong"),
+        ("{ web_identity = \"https://sts.example\" }", "role_arn"),
+        ("{ web_identity = \"http://sts.example\", role_arn = \"r\", token_file = \"t\" }", "https://"),
+        ("{ container = \"http://10.0.0.1/x\" }", "https://"),
+        ("{ container = \"http://user@127.0.0.1/x\" }", "https://"),
+        ("{ instance = \"ftp://127.0.0.1\" }", "https://"),
+    ] {
+        let all = errors(&with(text));
+        assert!(all.iter().any(|(_, message)| message.contains(expected)), "{text}: {all:?}");
     }
 }

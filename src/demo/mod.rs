@@ -268,7 +268,7 @@ impl Demo {
             region: REGION.to_owned(),
             profile: Profile::Generic,
             addressing: Addressing::Path,
-            credentials: identity.clone(),
+            credentials: identity.clone().into(),
             ca: None,
             proxy: None,
             timeouts: crate::store::settings::UpstreamTimeouts {

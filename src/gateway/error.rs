@@ -126,8 +126,10 @@ impl From<StoreError> for Failure {
                 failure.validators = refused.validators;
                 failure
             }
-            StoreError::Credentials => Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
-                .alerting("upstream_credentials"),
+            StoreError::Credentials | StoreError::NoCredentials(_) => {
+                Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
+                    .alerting("upstream_credentials")
+            }
             StoreError::Redirected => {
                 Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause).alerting("upstream_redirect")
             }

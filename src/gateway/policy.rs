@@ -200,9 +200,14 @@ impl Policy {
         let max_unsigned = (max_requests / 2).max(1);
         let anonymous = tenants.into_iter().filter_map(|tenant| Caller::anonymous(tenant, max_unsigned, &unsigned));
         let anonymous = anonymous.collect();
-        let callers = credentials.into_iter().map(|rule| {
+        let callers = credentials.into_iter().map(|mut rule| {
             let before = former.and_then(|former| former.callers.get(&rule.access_key_id));
             let account = before.map_or_else(Account::new, |before| Arc::clone(&before.account));
+            let asked = before.and_then(|before| before.rule.upstream_credentials.as_ref());
+            rule.upstream_credentials = rule.upstream_credentials.map(|issuer| match asked {
+                Some(former) => issuer.after(former),
+                None => issuer,
+            });
             (rule.access_key_id.clone(), Caller::new(rule, false, account))
         });
         Self {

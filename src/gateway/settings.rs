@@ -10,7 +10,7 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::target::BucketName;
 use crate::secret::Secret;
 use crate::sigv4::AccessKeyId;
-use crate::store::settings::Credentials;
+use crate::store::identity::Issuer;
 
 /// A bucket's name as applications say it, or the start of such names: `logs`, `team-*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ pub struct CredentialRule {
     /// What it may do there.
     pub access: Access,
     /// Its own identity upstream, if it has one.
-    pub upstream_credentials: Option<Credentials>,
+    pub upstream_credentials: Option<Arc<Issuer>>,
     /// The greatest number of its requests at once.
     pub max_requests: u32,
     /// The greatest number of its requests in a second; `None`: no limit.

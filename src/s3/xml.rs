@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 use super::checksum::{checksum_element, format_checksum, parse_checksum};
 use super::error::{ErrorCode, S3Error};
@@ -219,7 +220,7 @@ fn reference(name: &str) -> Result<char, XmlError> {
 }
 
 /// `2006-02-03T16:45:09[.123]Z`.
-pub(super) fn parse_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     let number = |from: usize, to: usize| {
         let digits = text.get(from..to)?;
         digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
@@ -545,6 +546,34 @@ impl ErrorAnswer {
             message: root.owned("Message").unwrap_or_default(),
             region: root.owned("Region"),
             request_id: root.owned("RequestId"),
+        })
+    }
+}
+
+/// What a token service answers to `AssumeRoleWithWebIdentity`.
+pub struct AssumedRole {
+    /// The access key id.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: Zeroizing<String>,
+    /// The session token.
+    pub session_token: Zeroizing<String>,
+    /// When they end.
+    pub expiration: String,
+}
+
+impl AssumedRole {
+    /// Reads the answer.
+    pub fn parse(body: &[u8]) -> Result<Self, XmlError> {
+        let root = Element::parse(body, XmlLimits::SMALL)?;
+        let missing = || XmlError("an element is missing");
+        let result = root.child("AssumeRoleWithWebIdentityResult").ok_or_else(missing)?;
+        let credentials = result.child("Credentials").ok_or_else(missing)?;
+        Ok(Self {
+            access_key_id: credentials.need("AccessKeyId")?,
+            secret_access_key: Zeroizing::new(credentials.need("SecretAccessKey")?),
+            session_token: Zeroizing::new(credentials.need("SessionToken")?),
+            expiration: credentials.need("Expiration")?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use thiserror::Error;
 
+use super::identity::IssueError;
 use crate::net::client::ClientError;
 use crate::s3::error::ErrorCode;
 use crate::s3::xml::ErrorAnswer;
@@ -43,6 +44,9 @@ pub enum StoreError {
     /// The store refuses our credentials, or our clock.
     #[error("the store refuses the gateway's credentials")]
     Credentials,
+    /// There are no credentials to sign with.
+    #[error("there are no credentials for the store: {0}")]
+    NoCredentials(#[source] IssueError),
     /// The store sends us elsewhere; where data goes is said by the configuration alone.
     #[error("the store redirects, which is not followed")]
     Redirected,

@@ -4,6 +4,7 @@
 //! is to blame. No text of the store's but the name of its error code goes on.
 
 mod error;
+pub mod identity;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use error::{Refused, StoreError, cors_headers};
+use identity::Issuer;
 use settings::{Addressing, Credentials, Profile, UpstreamSettings};
 
 use crate::clock::Clock;
@@ -62,7 +64,7 @@ pub enum Identity<'a> {
     #[default]
     Own,
     /// Another one.
-    Of(&'a Credentials),
+    Of(&'a Arc<Issuer>),
     /// Unsigned: the store decides by its ACLs and policies alone.
     Nobody,
 }
@@ -140,7 +142,7 @@ pub struct Upstream {
     host: String,
     clock: Arc<dyn Clock>,
     places: Places,
-    keys: Mutex<VecDeque<(String, SigningKey)>>,
+    keys: Mutex<VecDeque<(Arc<Credentials>, SigningKey)>>,
     requests: AtomicU64,
     failures: AtomicU64,
 }
@@ -180,6 +182,7 @@ impl Upstream {
         if new.max_requests == old.max_requests && new.endpoint == old.endpoint {
             self.places = former.places.clone();
         }
+        self.settings.credentials = self.settings.credentials.after(&former.settings.credentials);
         self
     }
 
@@ -232,10 +235,14 @@ impl Upstream {
         let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
         let target = self.target(bucket, key, &query);
         let is_of_upload = query.has("uploadId") && !headers.contains_key("x-amz-copy-source");
-        let identity = match identity {
+        let issuer = match identity {
             Identity::Own => Some(&self.settings.credentials),
-            Identity::Of(credentials) => Some(credentials),
+            Identity::Of(issuer) => Some(issuer),
             Identity::Nobody => None,
+        };
+        let identity = match issuer {
+            Some(issuer) => Some(issuer.current(&self.clock).await.map_err(StoreError::NoCredentials)?),
+            None => None,
         };
         let head = Head { method, target, headers, identity, trace };
         let sent = match body {
@@ -245,6 +252,9 @@ impl Upstream {
             Payload::Empty => self.again(&head, &Bytes::new()).await,
             Payload::Bytes(bytes) => self.again(&head, &bytes).await,
         };
+        if let (Err(StoreError::Credentials), Some(issuer), Some(credentials)) = (&sent, issuer, &head.identity) {
+            issuer.refused(credentials, self.clock.now());
+        }
         self.requests.fetch_add(1, Ordering::Relaxed);
         if sent.as_ref().is_err_and(|error| !matches!(error, StoreError::Refused(refused) if refused.status < 500)) {
             self.failures.fetch_add(1, Ordering::Relaxed);
@@ -259,7 +269,7 @@ impl Upstream {
         }
     }
 
-    async fn again(&self, head: &Head<'_>, bytes: &Bytes) -> Result<Answer, StoreError> {
+    async fn again(&self, head: &Head, bytes: &Bytes) -> Result<Answer, StoreError> {
         let payload = ContentSha256::Hash(sha256(&[bytes]));
         let has_body = !bytes.is_empty() || matches!(head.method, Method::PUT | Method::POST);
         let len = has_body.then_some(bytes.len() as u64);
@@ -279,7 +289,7 @@ impl Upstream {
 
     async fn once(
         &self,
-        head: &Head<'_>,
+        head: &Head,
         body: Body,
         len: Option<u64>,
         payload: ContentSha256,
@@ -318,7 +328,7 @@ impl Upstream {
 
     fn signed(
         &self,
-        head: &Head<'_>,
+        head: &Head,
         body: Body,
         len: Option<u64>,
         payload: ContentSha256,
@@ -347,8 +357,8 @@ impl Upstream {
     /// Adds the headers of a signature.
     fn sign(
         &self,
-        head: &Head<'_>,
-        identity: &Credentials,
+        head: &Head,
+        identity: &Arc<Credentials>,
         payload: ContentSha256,
         out: &mut HeaderMap,
     ) -> Result<(), StoreError> {
@@ -378,10 +388,12 @@ impl Upstream {
         Ok(())
     }
 
-    fn signing_key(&self, identity: &Credentials, date: AmzDate) -> SigningKey {
+    fn signing_key(&self, identity: &Arc<Credentials>, date: AmzDate) -> SigningKey {
         let scope = CredentialScope::new(date, &self.settings.region);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = keys.iter().find(|(id, key)| *id == identity.access_key_id && *key.scope() == scope);
+        // the same id may have another secret now
+        let is_same = |kept: &Arc<Credentials>| Arc::ptr_eq(kept, identity);
+        let found = keys.iter().find(|(kept, key)| is_same(kept) && *key.scope() == scope);
         if let Some((_, key)) = found {
             return key.clone();
         }
@@ -389,7 +401,7 @@ impl Upstream {
         if keys.len() >= KEPT_KEYS {
             keys.pop_front();
         }
-        keys.push_back((identity.access_key_id.clone(), key.clone()));
+        keys.push_back((Arc::clone(identity), key.clone()));
         key
     }
 }
@@ -400,12 +412,12 @@ struct Target {
     query: String,
 }
 
-struct Head<'a> {
+struct Head {
     method: Method,
     target: Target,
     headers: HeaderMap,
     /// `None`: it is not signed.
-    identity: Option<&'a Credentials>,
+    identity: Option<Arc<Credentials>>,
     trace: Option<String>,
 }
 
@@ -421,7 +433,7 @@ enum Repeat {
 }
 
 impl Repeat {
-    fn of(head: &Head<'_>) -> Self {
+    fn of(head: &Head) -> Self {
         let judges = ["if-match", "if-none-match", "x-amz-copy-source"];
         match head.method {
             Method::GET | Method::HEAD => Self::Read,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::identity::Issuer;
 use crate::secret::Secret;
 
 /// Credentials for a store.
@@ -97,7 +98,7 @@ pub struct UpstreamSettings {
     /// How a bucket is named.
     pub addressing: Addressing,
     /// Our identity there.
-    pub credentials: Credentials,
+    pub credentials: Arc<Issuer>,
     /// PEM file of the authorities that may certify it, in place of the system's.
     pub ca: Option<PathBuf>,
     /// `http://HOST:PORT` of a proxy that CONNECT is asked of.

@@ -24,7 +24,8 @@ fn upstream(port: u16) -> Upstream {
         region: "eu-1".to_owned(),
         profile: Profile::Generic,
         addressing: Addressing::Path,
-        credentials: Credentials { access_key_id: "AK".to_owned(), secret: Arc::new(secret()), session_token: None },
+        credentials: Credentials { access_key_id: "AK".to_owned(), secret: Arc::new(secret()), session_token: None }
+            .into(),
         ca: None,
         proxy: None,
         timeouts: UpstreamTimeouts {

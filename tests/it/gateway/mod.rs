@@ -3,6 +3,7 @@
 mod anonymous;
 mod forms;
 mod gc;
+mod identity;
 mod liar;
 mod lies;
 mod limits;

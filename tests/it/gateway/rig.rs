@@ -113,7 +113,8 @@ impl Client {
                 access_key_id: id.to_owned(),
                 secret: Arc::new(secret(secret_text)),
                 session_token: None,
-            },
+            }
+            .into(),
             ca: None,
             proxy: None,
             timeouts: UpstreamTimeouts {
@@ -398,7 +399,8 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
             access_key_id: "PROVIDER".to_owned(),
             secret: Arc::new(secret("secret of PROVIDER")),
             session_token: None,
-        },
+        }
+        .into(),
         ca: None,
         proxy: None,
         timeouts: plan.upstream_timeouts,

@@ -73,7 +73,8 @@ pub fn https_as(port: u16, ca: &Path, id: &str, secret_text: &str) -> Client {
             access_key_id: id.to_owned(),
             secret: Arc::new(secret(secret_text)),
             session_token: None,
-        },
+        }
+        .into(),
         ca: Some(ca.to_owned()),
         proxy: None,
         timeouts: UpstreamTimeouts {
