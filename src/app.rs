@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::admin::actions::{Actions, Asked};
 use crate::admin::{Admin, State};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, TlsFiles};
@@ -43,6 +44,14 @@ pub enum AppError {
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The socket of the file system cannot be made.
+    #[error("cannot listen on the socket {}: {cause}", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
         /// Why not.
         cause: std::io::Error,
     },
@@ -176,10 +185,11 @@ impl View {
 }
 
 /// What of a configuration holds as long as the process lives.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Fixed {
     listen: SocketAddr,
     admin: Option<SocketAddr>,
+    admin_socket: Option<PathBuf>,
     has_tls: bool,
     timeouts: Timeouts,
     connections: u32,
@@ -191,6 +201,7 @@ impl Fixed {
         Self {
             listen: config.listen,
             admin: config.admin,
+            admin_socket: config.admin_socket.clone(),
             has_tls: config.tls.is_some(),
             timeouts: config.settings.timeouts,
             connections: config.settings.limits.connections,
@@ -203,6 +214,7 @@ impl Fixed {
         let all = [
             (self.listen == other.listen, "the listener's address"),
             (self.admin == other.admin, "the address of probes"),
+            (self.admin_socket == other.admin_socket, "the admin socket"),
             (self.has_tls == other.has_tls, "whether the listener speaks TLS"),
             (self.timeouts == other.timeouts, "a time-out of the listener"),
             (self.connections == other.connections, "the limit of connections"),
@@ -326,6 +338,8 @@ pub struct Running {
     metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
+    /// Reloads that were asked for at the socket.
+    asked: mpsc::Receiver<Asked>,
     served: Option<JoinHandle<Drained>>,
     drained: Drained,
 }
@@ -347,7 +361,9 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 /// Starts everything that `config` describes, within a runtime.
 pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSource>) -> Result<Running, AppError> {
     let fixed = Fixed::of(&config);
-    let Config { path, listen: address, tls, admin, keyring, passphrase_file, upstreams, settings, .. } = config;
+    let Config {
+        path, listen: address, tls, admin, admin_socket, keyring, passphrase_file, upstreams, settings, ..
+    } = config;
     let keyring = Arc::new(ReloadableKeyring::open(keyring, passphrase_file)?);
     let stores = stores(upstreams, &clock, &[])?;
     let view = Arc::new(RwLock::new(View::of(&settings, &keyring.current(), stores.clone())?));
@@ -396,6 +412,12 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         admin_address = Some(bound);
         admin_task = Some((served, admin_stop));
     }
+    let (reloads, asked) = mpsc::channel(1);
+    if let Some(path) = admin_socket {
+        let actions = Actions::listen(&path).map_err(|cause| AppError::Socket { path, cause })?;
+        let stopping = stop.subscribe();
+        tokio::spawn(async move { actions.serve(reloads, stopped(stopping)).await });
+    }
     let serving = Arc::clone(&gateway);
     let served = tokio::spawn(async move {
         let gateway = serving;
@@ -424,6 +446,7 @@ pub async fn start(config: Config, clock: Arc<dyn Clock>, random: Arc<RandomSour
         metrics,
         draining,
         stop,
+        asked,
         served,
         drained,
     })
@@ -525,6 +548,10 @@ pub async fn until_signalled(running: &mut Running, signals: Signals) -> Drained
             // Argon2 takes a moment: not on a thread that serves
             _ = hang_up.recv() => {
                 let _ = tokio::task::block_in_place(|| running.reload());
+            }
+            Some(asked) = running.asked.recv() => {
+                let outcome = tokio::task::block_in_place(|| running.reload());
+                let _ = asked.send(outcome.map_err(|error| error.to_string()));
             }
         }
     }

@@ -1,4 +1,6 @@
-//! The read-only side for operators: `/live`, `/ready`, `/metrics`, `/status`. It says, and never does.
+//! The side for operators. On a port, `/live`, `/ready`, `/metrics`, `/status`: it says, and never does. What does is [`actions`].
+
+pub mod actions;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 

@@ -17,6 +17,7 @@ mod kit;
 mod open;
 mod progress;
 mod recovery;
+mod reload;
 mod seal;
 mod serve;
 mod terminal;
@@ -46,6 +47,8 @@ enum Command {
     Demo(demo::Args),
     /// Serve applications: the gateway
     Serve(serve::Args),
+    /// Have a gateway that serves read its configuration again
+    Reload(reload::Args),
     /// Validate a configuration, and try it out
     Check(check::Args),
     /// Remove what crashed uploads left in a bucket
@@ -81,6 +84,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         #[cfg(feature = "embedded")]
         Command::Demo(args) => demo::run(&args, env),
         Command::Serve(args) => serve::run(&args, env),
+        Command::Reload(args) => reload::run(&args, env),
         Command::Check(args) => check::run(&args, env),
         Command::Gc(args) => gc::run(&args, env),
         Command::Init(args) => init::run(&args, env),

@@ -40,7 +40,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
         "[timeouts]",
         &["header", "idle", "keep_alive", "drain", "upstream_connect", "upstream_first_byte", "upstream_idle"],
     ),
-    ("[admin]", &["address"]),
+    ("[admin]", &["address", "socket"]),
     ("[telemetry]", &["log", "format"]),
     (
         "[[upstream]]",
@@ -127,6 +127,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Where probes and metrics are served.
     pub admin: Option<SocketAddr>,
+    /// The socket where a reload is asked for.
+    pub admin_socket: Option<PathBuf>,
     /// What is logged.
     pub log: (LogLevel, LogFormat),
     /// The keyring file.
@@ -272,10 +274,14 @@ impl Loader<'_> {
         }
         let limits = Self::limits(&mut file, &empty);
         let (timeouts, upstream_timeouts) = Self::timeouts(&mut file, &empty);
-        let mut admin = None;
+        let (mut admin, mut admin_socket) = (None, None);
         if let Some(mut table) = file.table("admin", known("[admin]")) {
             let expected = "an address and a port are expected, such as \"127.0.0.1:9090\"";
-            let at = table.required_parsed("address", expected, |text| text.parse::<SocketAddr>().ok());
+            let at = table.parsed("address", expected, |text| text.parse::<SocketAddr>().ok());
+            if !table.has("address") && !table.has("socket") {
+                table.required("address");
+            }
+            admin_socket = table.text("socket").map(|at| self.path(&at.value));
             if let Some(At { line, value }) = &at
                 && !value.ip().is_loopback()
             {
@@ -342,6 +348,7 @@ impl Loader<'_> {
             listen: listen?.value,
             tls,
             admin,
+            admin_socket,
             log,
             keyring: keyring?,
             passphrase_file: passphrase_file?,

@@ -169,7 +169,10 @@ fn of_its_own(dir: &Path, tls: Option<&Files>) -> PathBuf {
     let text = text
         .replace(listen, "address = \"127.0.0.1:0\"")
         .replace("log = \"warn\"\nformat = \"text\"", "log = \"debug\"")
-        .replace("[telemetry]", "[admin]\naddress = \"127.0.0.1:0\"\n[timeouts]\ndrain = \"10s\"\n[telemetry]");
+        .replace(
+            "[telemetry]",
+            "[admin]\naddress = \"127.0.0.1:0\"\nsocket = \"admin.sock\"\n[timeouts]\ndrain = \"10s\"\n[telemetry]",
+        );
     let text = text.replace("[admin]", &format!("{secured}[admin]"));
     std::fs::write(dir.join("serve.toml"), text).unwrap();
     dir.join("serve.toml")
@@ -570,4 +573,78 @@ async fn gc_removes_what_a_crashed_upload_left_and_nothing_of_a_live_one() {
     let etag = super::multipart::part(&app, ("demo", "live", &live), 1, "staged").await.unwrap().etag();
     super::multipart::complete(&app, ("demo", "live", &live), &[(1, etag)]).await.unwrap();
     assert_eq!(app.get("demo", "live").await.unwrap().body, "staged");
+}
+
+/// What `sealgate reload` answers: its exit code and what it says.
+fn reload(socket: &Path) -> (Option<i32>, String) {
+    let output = Command::new(BINARY).args(["reload", "--socket"]).arg(socket).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_asked_for_at_a_socket_and_answered() {
+    use std::io::Write as _;
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    use std::os::unix::net::UnixStream;
+
+    let mut served = serve();
+    let (socket, config) = (served.dir.join("admin.sock"), served.dir.join("serve.toml"));
+    let found = std::fs::metadata(&socket).unwrap();
+    assert!(found.file_type().is_socket() && found.permissions().mode() & 0o777 == 0o600);
+    assert_eq!(reload(&socket), (Some(0), "the configuration was read again\n".to_owned()));
+
+    // what is wrong is told with its line, and the old configuration stays
+    let good = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, good.replace("region = ", "regoin = ")).unwrap();
+    let line = 1 + good.lines().position(|line| line.contains("region = ")).unwrap();
+    let (code, said) = reload(&socket);
+    assert!(code == Some(1) && said.contains(&format!("serve.toml:{line}: ")), "{code:?} {said}");
+    std::fs::write(&config, good.replace("admin.sock", "other.sock")).unwrap();
+    let (code, said) = reload(&socket);
+    assert!(code == Some(1) && said.contains("admin socket cannot be changed"), "{said}");
+    served.app.put("demo", "k", "x").await.unwrap();
+    std::fs::write(&config, &good).unwrap();
+
+    // it holds at once
+    keys(&served.dir, &["suspend", "default"]);
+    assert_eq!(reload(&socket).0, Some(0));
+    assert_eq!(served.app.get("demo", "k").await.unwrap_err(), (403, "KeyRevoked".to_owned()));
+
+    let ask = |text: &str| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer.get(9..12).unwrap_or_default().to_owned()
+    };
+    assert_eq!(ask("GET /reload HTTP/1.1\r\nhost: x\r\n\r\n"), "405");
+    assert_eq!(ask("POST /stop HTTP/1.1\r\nhost: x\r\n\r\n"), "404");
+    assert_eq!(ask("nonsense\r\n\r\n"), "400");
+    // those who ask and say nothing leave room again
+    let silent: Vec<_> = (0..4).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    assert_eq!(reload(&socket).0, Some(0));
+    drop(silent);
+
+    // a second gateway takes nothing away, nor does one that finds a file
+    let second = |config: &Path| Command::new(BINARY).args(["serve", "--config"]).arg(config).output().unwrap();
+    let refused = second(&config);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another process listens there"));
+    assert_eq!(reload(&socket).0, Some(0));
+    std::fs::write(served.dir.join("other.sock"), "mine").unwrap();
+    std::fs::write(served.dir.join("second.toml"), good.replace("admin.sock", "other.sock")).unwrap();
+    assert_eq!(second(&served.dir.join("second.toml")).status.code(), Some(1));
+    assert_eq!(std::fs::read_to_string(served.dir.join("other.sock")).unwrap(), "mine");
+
+    served.gateway.signal(Signal::TERM);
+    assert_eq!(served.gateway.ended(Duration::from_secs(15)), Some(0));
+    assert!(!socket.exists());
+    assert_eq!(reload(&socket).0, Some(1));
+    // one that was killed leaves its socket behind, which the next one replaces
+    std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    assert!(socket.exists());
+    let mut next = Process(Command::new(BINARY).args(["serve", "--config"]).arg(&config).spawn().unwrap());
+    until("the next one listens", || async { reload(&socket).0 == Some(0) }).await;
+    next.signal(Signal::TERM);
+    assert_eq!(next.ended(Duration::from_secs(15)), Some(0));
 }
