@@ -21,7 +21,7 @@ COPY = ROOT / "target/mutations/copy"
 TARGET = ROOT / "target/mutations/target"
 
 # The tests of a store that lies, and of clients that sign nothing or otherwise.
-TESTS = ["gateway::lies", "gateway::anonymous", "gateway::forms", "gateway::sub_resources"]
+TESTS = ["gateway::lies", "gateway::anonymous", "gateway::forms", "gateway::sub_resources", "gateway::identity"]
 
 # name, file, old text, new text. The tenant's id in the context is not among them: a keyring entry belongs to one tenant, so that the
 # key of another is refused before. Nor is that a redirect is not followed: nothing in the client could follow one.
@@ -80,6 +80,10 @@ MUTATIONS = [
     ("own keys in lists", "src/gateway/list.rs", "    entries.retain(|entry| !is_reserved(P::key(entry).as_bytes()));\n", ""),
     ("a header of a form that is none of a PutObject's", "src/gateway/form.rs", "                if !is_known {", "                if !is_known && false {"),
     ("sizes in lists", "src/gateway/list.rs", "*size = plaintext_len(*size).unwrap_or(*size);", "let _ = plaintext_len(*size);"),
+    ("half of a store's places for who does not sign", "src/store/mod.rs", "Identity::Nobody => Some(Arc::clone(&self.places.unsigned).acquire_owned().await?),", "Identity::Nobody => None,"),
+    ("the verdict on a page is of its own request", "src/gateway/exchange.rs", "let is_clients = request.method.as_str() == self.method && self.is_home(upstream, request.bucket);", "let is_clients = true;"),
+    ("destinations are named where the configuration says so", "src/gateway/sub_resource.rs", "            && !place.rule.destinations\n", "            && false\n"),
+    ("issued credentials that have ended", "src/store/identity.rs", "if issued.holds(now) { Ok(issued) } else { Err(IssueError::Answer) }", "Ok(issued)"),
 ]
 
 
