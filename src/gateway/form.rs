@@ -40,6 +40,9 @@ const CONTENT_FIELDS: [&str; 7] = [
 ];
 /// Files up to this length are read whole, and the end of their form may be any that S3 takes.
 const MAX_WHOLE: usize = 8 << 20;
+const MAX_WHOLE_UNSIGNED: usize = 1 << 20;
+/// How long such a file may take: 8 MiB by a line of 1.2 Mbit/s.
+const WHOLE_TIME: Duration = Duration::from_mins(1);
 /// How long a form may take up to its file.
 const FORM_TIME: Duration = Duration::from_secs(20);
 /// Fields of the signature.
@@ -88,10 +91,13 @@ impl Core {
         exchange.note_caller(caller.rule.access_key_id.as_str(), accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         drop(unsigned);
+        // nobody who does not sign holds much memory, and nobody for long
+        let max_whole = if lengths.is_some() { MAX_WHOLE } else { MAX_WHOLE_UNSIGNED };
         let whole = match usize::try_from(file.left) {
-            Ok(len) if len <= MAX_WHOLE => {
-                exchange.hold([self.reserve(2 * (len + 2 * file.closing.len())).await?]);
-                let whole = file.whole(&mut unread.body).await?;
+            Ok(len) if len <= max_whole => {
+                exchange.hold([self.reserve(len + 2 * file.closing.len()).await?]);
+                let read = timeout(WHOLE_TIME, file.whole(&mut unread.body)).await;
+                let whole = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
                 file.left = whole.len() as u64;
                 Some(whole)
             }
@@ -249,7 +255,9 @@ impl FormFile {
     /// All of a small file. How its form ends is seen when it is there: other fields may follow, which S3 ignores, and the
     /// last boundary needs no line end.
     async fn whole(&mut self, body: &mut Body) -> Result<Bytes, Failure> {
-        let mut rest = self.next.take().map(BytesMut::from).unwrap_or_default();
+        let len = usize::try_from(self.left).unwrap_or(MAX_WHOLE) + self.closing.len();
+        let mut rest = BytesMut::with_capacity(len);
+        rest.extend_from_slice(&self.next.take().unwrap_or_default());
         while let Some(frame) = body.frame().await {
             if let Ok(data) = frame.map_err(S3Error::from)?.into_data() {
                 rest.extend_from_slice(&data);
