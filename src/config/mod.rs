@@ -394,6 +394,11 @@ impl Loader<'_> {
 
     fn identity(&self, table: &mut Table<'_, '_>, key: &'static str) -> Option<Credentials> {
         let mut within = table.table(key, known("credentials"))?;
+        self.profile(&mut within)
+    }
+
+    /// The profile that `file` and `profile` of a table name.
+    fn profile(&self, within: &mut Table<'_, '_>) -> Option<Credentials> {
         let file = within.required("file")?;
         let name = within.text("profile").map_or_else(|| "default".to_owned(), |at| at.value);
         match profile::read(&self.path(&file.value), &name) {
@@ -431,17 +436,7 @@ impl Loader<'_> {
         }
         let expected = "https://, or http:// at this machine or a link-local address, is expected";
         let origin = match kind {
-            "file" => {
-                let file = within.required("file")?;
-                let name = within.text("profile").map_or_else(|| "default".to_owned(), |at| at.value);
-                return match profile::read(&self.path(&file.value), &name) {
-                    Ok(profile) => Some(profile.into()),
-                    Err(error) => {
-                        within.wrong("file", error);
-                        None
-                    }
-                };
-            }
+            "file" => return self.profile(&mut within).map(Into::into),
             "process" => {
                 let command: Vec<String> = within.texts("process").into_iter().map(|at| at.value).collect();
                 if !command.first().is_some_and(|program| Path::new(program).is_absolute()) {

@@ -69,7 +69,7 @@ fn errors(text: &str) -> Vec<(usize, String)> {
 fn a_good_file_is_settings() {
     let config = load(GOOD).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(config.settings.region, "us-east-1");
-    let identity = config.upstreams[0].credentials.written().unwrap();
+    let Source::Fixed(identity) = config.upstreams[0].credentials.source() else { panic!() };
     assert_eq!(identity.access_key_id, "AKUP");
     assert!(identity.session_token.is_some());
     assert_eq!(config.settings.credentials[0].secret.expose_secret(), "very secret");
@@ -235,7 +235,7 @@ proptest! {
 
 #[test]
 fn an_identity_is_written_down_or_asked_for() {
-    use crate::store::identity::{Origin, Source};
+    use crate::store::identity::Origin;
 
     let with = |text: &str| {
         let line = GOOD.lines().find(|line| line.starts_with("credentials = { file") && line.contains("provider"));

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::error::Failure;
 use super::exchange::Exchange;
 use super::upstream::content_length;
-use super::{Call, Core, Taken};
+use super::{Call, Core, Taken, taken};
 use crate::ingress::Accepted;
 use crate::ingress::answer::document;
 use crate::net::body::{self, Body, BodyError};
@@ -70,7 +70,7 @@ impl Core {
         let parser = FormParser::new(&boundary(content_type)?);
         let total = content_length(&accepted.headers).ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
         // whatever is refused, what is left of the body is given back, to be drained
-        let mut unread = Unread { body: take(body), to: body };
+        let mut unread = Unread { body: taken(body).unwrap_or_else(body::empty), to: body };
         let read = timeout(FORM_TIME, read_form(parser, &mut unread.body, total)).await;
         let (form, mut file) = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
 
@@ -160,10 +160,6 @@ impl Drop for Unread<'_> {
         let body = std::mem::replace(&mut self.body, body::empty());
         *self.to.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
-}
-
-fn take(body: &Taken) -> Body {
-    body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty)
 }
 
 /// Reads the form up to its file.

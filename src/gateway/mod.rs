@@ -203,6 +203,12 @@ impl Core {
 
 /// A request's body, until somebody takes it.
 type Taken = Arc<Mutex<Option<Body>>>;
+
+/// What nobody has taken yet.
+fn taken(body: &Taken) -> Option<Body> {
+    body.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// A place among the requests under way, given back when the last one who shares it lets go.
 type Permit = Arc<OwnedSemaphorePermit>;
 
@@ -219,7 +225,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// The body, once.
     fn take_body(&mut self) -> Body {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(body::empty)
+        taken(self.body).unwrap_or_else(body::empty)
     }
 
     /// The operations that [`has_steps`] names.
@@ -452,7 +458,7 @@ impl Handler for Gateway {
                 exchange.note_failure(&failure);
                 // who has no business here, and whoever is slow to hear it, takes nobody's place
                 drop(permit.take());
-                let unread = body.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let unread = taken(&body);
                 drain(&method, expects_continue, len, unread).await;
                 refusal(&failure, &method, &exchange.request_id)
             }

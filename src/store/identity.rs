@@ -169,15 +169,6 @@ impl Issuer {
         &self.source
     }
 
-    /// Credentials that are written down.
-    #[must_use]
-    pub const fn written(&self) -> Option<&Credentials> {
-        match &self.source {
-            Source::Fixed(credentials) => Some(credentials),
-            Source::Asked(_) => None,
-        }
-    }
-
     /// The one of the two that is to be asked from now on: `former` if it asks the same, for it has what was issued.
     #[must_use]
     pub fn after(self: Arc<Self>, former: &Arc<Self>) -> Arc<Self> {
@@ -334,9 +325,8 @@ impl Origin {
                 }
                 let content_type = HeaderValue::from_static("application/x-www-form-urlencoded");
                 let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-                let path = endpoint.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
                 let form = Bytes::copy_from_slice(form.as_bytes());
-                let document = Service::of(endpoint)?.ask(Method::POST, path, headers, form).await?;
+                let document = Service::of(endpoint)?.ask(Method::POST, path_of(endpoint), headers, form).await?;
                 let role = AssumedRole::parse(&document).map_err(|_| IssueError::Answer)?;
                 given(role.access_key_id, &role.secret_access_key, Some(&role.session_token), Some(&role.expiration))
             }
@@ -345,8 +335,8 @@ impl Origin {
                 if let Some(file) = token_file {
                     headers.insert(header::AUTHORIZATION, sensitive(&token(file).await?)?);
                 }
-                let path = endpoint.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-                given_json(&Service::of(endpoint)?.ask(Method::GET, path, headers, Bytes::new()).await?, None)
+                let service = Service::of(endpoint)?;
+                given_json(&service.ask(Method::GET, path_of(endpoint), headers, Bytes::new()).await?, None)
             }
             Self::Instance { endpoint, role } => {
                 let service = Service::of(endpoint)?;
@@ -369,6 +359,14 @@ impl Origin {
             }
         }
     }
+}
+
+fn path_of(endpoint: &Uri) -> &str {
+    endpoint.path_and_query().map_or("/", http::uri::PathAndQuery::as_str)
+}
+
+fn no_address() -> IssueError {
+    IssueError::Service("has no address that can be used".to_owned())
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, IssueError> {
@@ -406,7 +404,6 @@ struct Service {
 
 impl Service {
     fn of(endpoint: &Uri) -> Result<Self, IssueError> {
-        let wrong = |_| IssueError::Service("has no address that can be used".to_owned());
         let authority = endpoint.authority().map(http::uri::Authority::as_str).unwrap_or_default();
         let client = Client::new(ClientSettings {
             endpoint: endpoint.clone(),
@@ -418,19 +415,14 @@ impl Service {
             max_idle: 1,
             max_buf: MAX_ANSWER_LEN,
         });
-        let host = HeaderValue::from_str(authority)
-            .map_err(|_| IssueError::Service("has no address that can be used".to_owned()))?;
-        Ok(Self { client: client.map_err(wrong)?, host })
+        let host = HeaderValue::from_str(authority).map_err(|_| no_address())?;
+        Ok(Self { client: client.map_err(|_| no_address())?, host })
     }
 
     async fn ask(&self, method: Method, path: &str, headers: HeaderMap, form: Bytes) -> Result<Bytes, IssueError> {
         let len = form.len();
         let body = if form.is_empty() { body::empty() } else { body::full(form) };
-        let mut request = Request::builder()
-            .method(&method)
-            .uri(path)
-            .body(body)
-            .map_err(|_| IssueError::Service("has no address that can be used".to_owned()))?;
+        let mut request = Request::builder().method(&method).uri(path).body(body).map_err(|_| no_address())?;
         *request.headers_mut() = headers;
         request.headers_mut().insert(header::HOST, self.host.clone());
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("*/*"));
