@@ -18,7 +18,9 @@ use toml::de::DeTable;
 use reader::{At, Errors, Table};
 pub use reader::{ConfigError, ConfigErrors, parse_time};
 
-use crate::gateway::settings::{Access, BucketRule, CredentialRule, Limits, NamePattern, Settings, Template, Timeouts};
+use crate::gateway::settings::{
+    Access, BucketRule, CredentialRule, Limits, NamePattern, OriginPattern, Settings, Template, Timeouts,
+};
 use crate::keys::EntryName;
 use crate::object::{BucketId, TenantId};
 use crate::s3::target::BucketName;
@@ -79,6 +81,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "recovery",
             "verify_whole",
             "anonymous",
+            "cors_origins",
             "destinations",
             "state_bucket",
         ],
@@ -331,7 +334,7 @@ impl Loader<'_> {
             }
         }
         let upstreams = self.upstreams(&mut file, upstream_timeouts);
-        let buckets = self.buckets(&mut file);
+        let buckets = self.buckets(&mut file, limits);
         let credentials = self.credentials(&mut file, &buckets, limits);
         overlaps(&buckets, &upstreams, file.errors);
 
@@ -434,7 +437,7 @@ impl Loader<'_> {
                 within.wrong(key, format!("it does not belong to `{kind}`"));
             }
         }
-        let expected = "https://, or http:// at this machine or a link-local address, is expected";
+        let expected = "https://, or http:// at this machine or one of its metadata services, is expected";
         let origin = match kind {
             "file" => return self.profile(&mut within).map(Into::into),
             "process" => {
@@ -446,7 +449,8 @@ impl Loader<'_> {
                 Origin::Process(command)
             }
             "web_identity" => {
-                let endpoint = within.required_parsed("web_identity", expected, issuing_endpoint);
+                let expected = "https://, or http:// at this machine, is expected";
+                let endpoint = within.required_parsed("web_identity", expected, token_service);
                 let role_arn = within.required("role_arn");
                 let token_file = within.required("token_file").map(|at| self.path(&at.value));
                 let expected = "2 to 64 letters, digits and =,.@_- are expected";
@@ -462,11 +466,12 @@ impl Loader<'_> {
                 }
             }
             "container" => {
-                let endpoint = within.required_parsed("container", expected, issuing_endpoint)?.value;
+                let endpoint = within.required_parsed("container", expected, metadata_service)?.value;
                 Origin::Container { endpoint, token_file: within.text("token_file").map(|at| self.path(&at.value)) }
             }
             _ => {
-                let endpoint = within.required_parsed("instance", expected, issuing_endpoint)?.value;
+                let expected = "http:// at a machine's metadata service, and no path, is expected";
+                let endpoint = within.required_parsed("instance", expected, machine_service)?.value;
                 Origin::Instance { endpoint, role: within.text("role").map(|at| at.value) }
             }
         };
@@ -540,7 +545,7 @@ impl Loader<'_> {
         found
     }
 
-    fn buckets(&self, file: &mut Table<'_, '_>) -> Vec<At<BucketRule>> {
+    fn buckets(&self, file: &mut Table<'_, '_>, limits: Limits) -> Vec<At<BucketRule>> {
         let (mut buckets, mut names): (Vec<At<BucketRule>>, HashSet<String>) = (Vec::new(), HashSet::new());
         for (line, table) in file.tables("bucket") {
             let mut table = Table::new(table, line, known("[[bucket]]"), file.errors);
@@ -586,9 +591,21 @@ impl Loader<'_> {
             }
             let anonymous = [("none", None), ("read", Some(Access::ReadOnly)), ("read-write", Some(Access::ReadWrite))];
             let anonymous = table.choice("anonymous", &anonymous).flatten();
+            let mut cors_origins = Vec::new();
+            for text in table.texts("cors_origins") {
+                match OriginPattern::parse(&text.value) {
+                    Some(pattern) => cors_origins.push(pattern),
+                    None => table.wrong("cors_origins", "origins like https://app.example, or \"*\", are expected"),
+                }
+            }
             let destinations = table.boolean("destinations", false);
             let recovery = table.boolean("recovery", true);
             let verify_whole = table.size("verify_whole", 1 << 20, (0, 64 << 20));
+            // whoever does not sign has half of the memory, and what is verified whole is held whole
+            let memory = limits.memory as u64 / if anonymous.is_some() { 2 } else { 1 };
+            if verify_whole > memory / 2 {
+                table.wrong("verify_whole", "such an object takes more than half of the memory that its readers share");
+            }
             let expected = "the name of a bucket of the same upstream is expected";
             let state_bucket =
                 table.parsed("state_bucket", expected, |text| BucketName::parse(text).ok().map(|_| text.to_owned()));
@@ -605,6 +622,7 @@ impl Loader<'_> {
                     recovery,
                     verify_whole,
                     anonymous,
+                    cors_origins,
                     destinations,
                     state_bucket: state_bucket.map(|at| at.value),
                 };
@@ -700,18 +718,31 @@ pub(crate) fn endpoint(text: &str) -> Option<http::Uri> {
     (matches!(uri.scheme_str(), Some("http" | "https")) && is_bare && !authority.host().is_empty()).then_some(uri)
 }
 
-/// Where credentials are asked for. Without TLS nobody but this machine and its host may hear the question.
-fn issuing_endpoint(text: &str) -> Option<http::Uri> {
+/// Where the metadata services of machines and containers are: their machine's own, which need no TLS.
+const METADATA_SERVICES: [&str; 5] =
+    ["169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23"];
+
+/// Where a token service is asked for credentials. Without TLS nobody but this machine may hear the question.
+fn token_service(text: &str) -> Option<http::Uri> {
+    let uri: http::Uri = text.parse().ok()?;
+    let is_private = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && is_loopback(&uri);
+    (is_private && !uri.authority()?.as_str().contains('@') && uri.query().is_none()).then_some(uri)
+}
+
+/// Where a container's agent is asked for credentials.
+fn metadata_service(text: &str) -> Option<http::Uri> {
+    if let Some(uri) = token_service(text) {
+        return Some(uri);
+    }
     let uri: http::Uri = text.parse().ok()?;
     let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
-    let is_near = is_loopback(&uri)
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| match address {
-            std::net::IpAddr::V4(address) => address.is_link_local(),
-            // Amazon's addresses of its metadata services
-            std::net::IpAddr::V6(address) => matches!(address.segments(), [0xfd00, 0x0ec2, ..]),
-        });
-    let is_private = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && is_near;
-    (is_private && !uri.authority()?.as_str().contains('@') && uri.query().is_none()).then_some(uri)
+    let is_known = uri.scheme_str() == Some("http") && METADATA_SERVICES.contains(&host);
+    (is_known && !uri.authority()?.as_str().contains('@') && uri.query().is_none()).then_some(uri)
+}
+
+/// Where a machine is asked for credentials: its paths are given.
+fn machine_service(text: &str) -> Option<http::Uri> {
+    metadata_service(text).filter(|uri| uri.path() == "/")
 }
 
 fn is_loopback(uri: &http::Uri) -> bool {

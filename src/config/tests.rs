@@ -266,10 +266,13 @@ fn an_identity_is_written_down_or_asked_for() {
         ("{ process = [] }", "whole path"),
         ("{ process = [\"/bin/x\"], role = \"r\" }", "does not belong"),
         ("{ web_identity = \"https://sts.example\" }", "role_arn"),
+        ("{ web_identity = \"http://169.254.169.254\", role_arn = \"r\", token_file = \"t\" }", "https://"),
+        ("{ container = \"http://169.254.1.1/x\" }", "https://"),
+        ("{ instance = \"http://169.254.169.254/latest\" }", "no path"),
         ("{ web_identity = \"http://sts.example\", role_arn = \"r\", token_file = \"t\" }", "https://"),
         ("{ container = \"http://10.0.0.1/x\" }", "https://"),
         ("{ container = \"http://user@127.0.0.1/x\" }", "https://"),
-        ("{ instance = \"ftp://127.0.0.1\" }", "https://"),
+        ("{ instance = \"ftp://127.0.0.1\" }", "no path"),
     ] {
         let all = errors(&with(text));
         assert!(all.iter().any(|(_, message)| message.contains(expected)), "{text}: {all:?}");

@@ -125,7 +125,7 @@ impl Call<'_> {
         }
         let request = StoreRequest { bucket: None, query, ..self.exchange.request(self.caller) };
         let answer = self.exchange.send(upstream, request).await?;
-        let document = self.core.read_document(answer, MAX_ANSWER_LEN).await?;
+        let document = self.core.read_document(self.exchange, answer, MAX_ANSWER_LEN).await?;
         let page = ListAllMyBucketsResult::parse(&document.bytes)?;
         match page.continuation_token {
             None => pages.ended = true,
@@ -314,7 +314,7 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// A preflight request: the store's CORS rules judge it. Their verdict is added to every answer whose request came from a
+    /// A preflight request: the store's CORS rules judge it, if the bucket's rule admits the page's origin. Their verdict is added to every answer whose request came from a
     /// page.
     pub(super) async fn preflight(
         &mut self,
@@ -326,6 +326,9 @@ impl Call<'_> {
             None => self.core.policy.place(self.caller, bucket, Right::Preflight)?,
         };
         self.exchange.note_place(&place);
+        if !self.exchange.has_admitted_page() {
+            return Err(ErrorCode::AccessForbidden.into());
+        }
         let request = StoreRequest {
             method: Method::OPTIONS,
             bucket: Some(&place.upstream_name),

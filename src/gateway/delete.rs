@@ -101,7 +101,7 @@ impl Call<'_> {
                 ..self.exchange.request(&place.caller)
             };
             let answer = self.exchange.send(&place.upstream, request).await?;
-            let document = self.core.read_document(answer, MAX_ANSWER_LEN).await?;
+            let document = self.core.read_document(self.exchange, answer, MAX_ANSWER_LEN).await?;
             self.exchange.hold(document.leases);
             DeleteResult::parse(&document.bytes)?
         };

@@ -5,6 +5,7 @@ use http_body_util::BodyExt as _;
 
 use super::Core;
 use super::error::Failure;
+use super::exchange::Exchange;
 use super::upstream::content_length;
 use crate::net::budget::Lease;
 use crate::store::Answer;
@@ -24,14 +25,19 @@ pub(super) struct Document {
 
 impl Core {
     /// Reads the body of an answer, which must not be longer than `limit`.
-    pub(super) async fn read_document(&self, answer: Answer, limit: usize) -> Result<Document, Failure> {
+    pub(super) async fn read_document(
+        &self,
+        exchange: &Exchange,
+        answer: Answer,
+        limit: usize,
+    ) -> Result<Document, Failure> {
         let too_long = || Failure::upstream("the store's answer is longer than any");
         let declared = content_length(&answer.headers).map(|len| usize::try_from(len).unwrap_or(usize::MAX));
         if declared.is_some_and(|len| len > limit) {
             return Err(too_long());
         }
         let mut reserved = declared.unwrap_or(STEP);
-        let mut leases = vec![self.reserve(reserved).await?];
+        let mut leases = vec![self.reserve(exchange, reserved).await?];
         let (mut body, mut bytes) = (answer.body, BytesMut::with_capacity(reserved));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Failure::upstream("the store's answer broke off"))?;
@@ -42,13 +48,13 @@ impl Core {
             }
             if len > reserved {
                 let more = (len - reserved).max(reserved.min(limit - reserved));
-                leases.push(self.reserve(more).await?);
+                leases.push(self.reserve(exchange, more).await?);
                 reserved += more;
             }
             bytes.extend_from_slice(&data);
         }
         let marks = bytes.as_ref().split(|byte: &u8| *byte == b'<').count();
-        leases.push(self.reserve(marks * PER_MARK + bytes.len() * PER_BYTE).await?);
+        leases.push(self.reserve(exchange, marks * PER_MARK + bytes.len() * PER_BYTE).await?);
         Ok(Document { bytes: bytes.freeze(), leases })
     }
 }

@@ -126,7 +126,7 @@ impl From<StoreError> for Failure {
                 failure.validators = refused.validators;
                 failure
             }
-            StoreError::Credentials | StoreError::NoCredentials(_) => {
+            StoreError::Credentials | StoreError::Clock | StoreError::NoCredentials(_) => {
                 Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
                     .alerting("upstream_credentials")
             }

@@ -11,16 +11,22 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::Permit;
+use super::cors::{Admitted, Page};
 use super::error::{Failure, FailureSlot};
 use super::policy::{Caller, Place, UnderWay};
 use super::upstream::discard_answer;
 use crate::net::body::{Body, BodyError};
 use crate::net::budget::Lease;
 use crate::sigv4::uri::Query;
-use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream, cors_headers};
+use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 use crate::telemetry::{self, Blame, Metrics, RequestRecord};
+
+/// How long a store may take to say what a page may see; the answer waits for it.
+const CORS_TIME: Duration = Duration::from_secs(3);
 
 /// What is known of the request so far.
 #[derive(Default)]
@@ -29,9 +35,9 @@ struct Noted {
     bucket_id: Option<String>,
     operation: Option<&'static str>,
     failure: Option<Failure>,
-    /// What the store says to pages of other origins.
+    /// What the store says to the page that asks.
     cors: Option<HeaderMap>,
-    /// Where the client's request is at home: whose CORS rules count.
+    /// Where the client's request is at home, if its page is admitted there: whose CORS rules count.
     home: Option<Home>,
 }
 
@@ -41,13 +47,13 @@ struct Home {
     upstream: Arc<Upstream>,
     bucket: String,
     caller: Arc<Caller>,
+    admitted: Admitted,
 }
 
 /// What is taken as long as anybody works for the request, its client gone or not.
 #[derive(Default)]
 struct Held {
     under_way: Option<UnderWay>,
-    place: Option<crate::store::UnderWay>,
     leases: Vec<Lease>,
 }
 
@@ -59,7 +65,7 @@ pub(super) struct Exchange {
     protocol: &'static str,
     tls: bool,
     /// What a browser says of the page that asks; the store judges it.
-    page: HeaderMap,
+    page: Option<Page>,
     begun: Instant,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -71,8 +77,9 @@ pub(super) struct Exchange {
     pub(super) failure: FailureSlot,
     metrics: Arc<Metrics>,
     recorded: AtomicBool,
-    /// Whether it has its place among the requests to a store.
-    has_place: AtomicBool,
+    is_signed: AtomicBool,
+    /// Its place among the requests to a store, as long as anybody works for it.
+    place: OnceCell<crate::store::UnderWay>,
 }
 
 impl Exchange {
@@ -90,7 +97,7 @@ impl Exchange {
             method: method_name(method),
             protocol: if version == http::Version::HTTP_2 { "h2" } else { "http/1.1" },
             tls,
-            page: page_headers(&head.headers),
+            page: Page::of(&head.headers),
             begun: Instant::now(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -101,7 +108,8 @@ impl Exchange {
             failure: FailureSlot::default(),
             metrics,
             recorded: AtomicBool::new(false),
-            has_place: AtomicBool::new(false),
+            is_signed: AtomicBool::new(false),
+            place: OnceCell::new(),
         })
     }
 
@@ -109,11 +117,17 @@ impl Exchange {
         change(&mut self.noted.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn note_caller(&self, access_key_id: &str, operation: &'static str) {
+    pub(super) fn note_caller(&self, caller: &Caller, operation: &'static str) {
+        self.is_signed.store(!caller.is_anonymous(), Ordering::Relaxed);
         self.note(|noted| {
-            noted.credential = Some(access_key_id.to_owned());
+            noted.credential = Some(caller.rule.access_key_id.as_str().to_owned());
             noted.operation = Some(operation);
         });
+    }
+
+    /// Whether somebody has signed the request; as long as that is not read, nobody has.
+    pub(super) fn is_signed(&self) -> bool {
+        self.is_signed.load(Ordering::Relaxed)
     }
 
     pub(super) fn note_under_way(&self, under_way: UnderWay) {
@@ -128,9 +142,9 @@ impl Exchange {
     pub(super) fn note_place(&self, place: &Place) {
         self.note(|noted| {
             noted.bucket_id = Some(place.id.as_str().to_owned());
-            if !self.page.is_empty() {
+            if let Some(admitted) = self.page.as_ref().and_then(|page| page.admitted(&place.rule.cors_origins)) {
                 let (upstream, caller) = (Arc::clone(&place.upstream), Arc::clone(&place.caller));
-                noted.home = Some(Home { upstream, bucket: place.upstream_name.clone(), caller });
+                noted.home = Some(Home { upstream, bucket: place.upstream_name.clone(), caller, admitted });
             }
         });
     }
@@ -179,42 +193,48 @@ impl Exchange {
     /// Sends one request to the store, and accounts for it.
     pub(super) async fn send(&self, upstream: &Upstream, mut request: StoreRequest<'_>) -> Result<Answer, StoreError> {
         // rules are of a bucket and a method: the verdict on one of several requests is the client's only if both are
-        let is_clients = request.method.as_str() == self.method && self.is_home(upstream, request.bucket);
-        if is_clients {
-            request.headers.extend(self.page.clone());
+        let judged = self.page.as_ref().zip(self.admitted(upstream, &request));
+        if let Some((page, _)) = judged {
+            request.headers.extend(page.headers.clone());
         }
         let begun = Instant::now();
         // one place for each request of a client's, until it is answered: further ones for it wait for nobody
-        if !self.has_place.swap(true, Ordering::Relaxed) {
-            let place = upstream
-                .place(request.identity)
-                .await
-                .inspect_err(|_| self.has_place.store(false, Ordering::Relaxed))?;
-            self.held.lock().unwrap_or_else(PoisonError::into_inner).place = Some(place);
-        }
+        self.place.get_or_try_init(|| upstream.place(request.identity)).await?;
         let answer = upstream.send_within(request).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.upstream_requests.fetch_add(1, Ordering::Relaxed);
-        if is_clients {
-            match &answer {
-                Ok(answer) => self.note(|noted| noted.cors = Some(cors_headers(&answer.headers))),
-                Err(StoreError::Refused(refused)) => self.note(|noted| noted.cors = Some(refused.cors.clone())),
-                Err(_) => {}
-            }
+        if let Some((page, admitted)) = judged {
+            let cors = match &answer {
+                Ok(answer) => page.verdict(admitted, &answer.headers),
+                Err(StoreError::Refused(refused)) => page.verdict(admitted, &refused.cors),
+                // a store that fails is not asked again
+                Err(_) => HeaderMap::new(),
+            };
+            self.note(|noted| noted.cors = Some(cors));
         }
         answer
     }
 
-    fn is_home(&self, upstream: &Upstream, bucket: Option<&str>) -> bool {
-        let mut is_home = false;
+    /// Why the page is admitted, if `request` is one like the client's.
+    fn admitted(&self, upstream: &Upstream, request: &StoreRequest<'_>) -> Option<Admitted> {
+        let mut admitted = None;
         self.note(|noted| {
-            let home = noted.home.as_ref();
-            is_home = home.is_some_and(|home| {
-                std::ptr::eq(Arc::as_ptr(&home.upstream), upstream) && bucket == Some(home.bucket.as_str())
+            let home = noted.home.as_ref().filter(|home| {
+                request.method.as_str() == self.method
+                    && std::ptr::eq(Arc::as_ptr(&home.upstream), upstream)
+                    && request.bucket == Some(home.bucket.as_str())
             });
+            admitted = home.map(|home| home.admitted);
         });
-        is_home
+        admitted
+    }
+
+    /// Whether the request comes from a page that its bucket's rule admits.
+    pub(super) fn has_admitted_page(&self) -> bool {
+        let mut has_home = false;
+        self.note(|noted| has_home = noted.home.is_some());
+        has_home
     }
 
     /// What the store says to pages of other origins. Where none of its answers was to a request like the client's, it is
@@ -224,19 +244,22 @@ impl Exchange {
         self.note(|noted| (cors, home) = (noted.cors.take(), noted.home.take()));
         match (cors, home) {
             (Some(cors), _) => cors,
-            (None, Some(home)) if self.method != "OPTIONS" => self.ask_home(&home).await,
+            (None, Some(home)) if self.method != "OPTIONS" && self.place.initialized() => {
+                timeout(CORS_TIME, self.ask_home(&home)).await.unwrap_or_default()
+            }
             (None, _) => HeaderMap::new(),
         }
     }
 
     async fn ask_home(&self, home: &Home) -> HeaderMap {
-        let mut headers = self.page.clone();
+        let Some(page) = &self.page else { return HeaderMap::new() };
+        let mut headers = page.headers.clone();
         headers.remove(header::ACCESS_CONTROL_REQUEST_HEADERS);
         headers.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static(self.method));
         let method = Method::OPTIONS;
         let request = StoreRequest { method, bucket: Some(&home.bucket), headers, ..self.request(&home.caller) };
         let Ok(answer) = self.send(&home.upstream, request).await else { return HeaderMap::new() };
-        let mut cors = cors_headers(&answer.headers);
+        let mut cors = page.verdict(home.admitted, &answer.headers);
         discard_answer(answer).await;
         // what only the answer to a preflight request says
         for name in
@@ -284,15 +307,6 @@ impl Exchange {
         self.metrics.observe(&record);
         telemetry::access_line(&record);
     }
-}
-
-/// What of a request's headers the store's CORS rules judge.
-fn page_headers(headers: &HeaderMap) -> HeaderMap {
-    let names = [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
-    if !headers.contains_key(header::ORIGIN) {
-        return HeaderMap::new();
-    }
-    names.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value))).collect()
 }
 
 /// A method's name, from a list: what a client sends does not reach the log.

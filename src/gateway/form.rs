@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::error::Failure;
 use super::exchange::Exchange;
+use super::policy::Right;
 use super::upstream::content_length;
 use super::{Call, Core, Taken, taken};
 use crate::ingress::Accepted;
@@ -65,7 +66,7 @@ impl Core {
     ) -> Result<Response<Body>, Failure> {
         // whoever has not signed yet leaves most places to those who have, and does not keep his for long
         let unsigned = self.forms.try_acquire().map_err(|_| Failure::slow_down("the limit of forms at once"))?;
-        exchange.hold([self.reserve(3 * MAX_FORM_LEN).await?]);
+        exchange.hold([self.reserve(exchange, 3 * MAX_FORM_LEN).await?]);
         let content_type = accepted.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let parser = FormParser::new(&boundary(content_type)?);
         let total = content_length(&accepted.headers).ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
@@ -88,14 +89,21 @@ impl Core {
             }
             None => self.policy.nobody(&accepted.operation)?,
         };
-        exchange.note_caller(caller.rule.access_key_id.as_str(), accepted.operation.name());
+        exchange.note_caller(caller, accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         drop(unsigned);
+        let key = form.one("key")?.filter(|key| !key.is_empty());
+        let key = key.ok_or_else(|| S3Error::argument("key", "User key must have a length greater than 0."))?;
+        let object = ObjectRef { bucket: bucket.clone(), key: object_key(key.as_bytes().to_vec())? };
+        let wanted = wanted(&form)?;
+        let mut headers = put_headers(&form)?;
+        // nothing is held for who may not write
+        self.policy.place_of(caller, bucket, &object.key, Right::Write)?;
         // nobody who does not sign holds much memory, and nobody for long
         let max_whole = if lengths.is_some() { MAX_WHOLE } else { MAX_WHOLE_UNSIGNED };
         let whole = match usize::try_from(file.left) {
             Ok(len) if len <= max_whole => {
-                exchange.hold([self.reserve(len + 2 * file.closing.len()).await?]);
+                exchange.hold([self.reserve(exchange, len + 2 * file.closing.len()).await?]);
                 let read = timeout(WHOLE_TIME, file.whole(&mut unread.body)).await;
                 let whole = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
                 file.left = whole.len() as u64;
@@ -107,11 +115,6 @@ impl Core {
             policy.check_length(file.left)?;
         }
 
-        let key = form.one("key")?.filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| S3Error::argument("key", "User key must have a length greater than 0."))?;
-        let object = ObjectRef { bucket: bucket.clone(), key: object_key(key.as_bytes().to_vec())? };
-        let wanted = wanted(&form)?;
-        let mut headers = put_headers(&form)?;
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.left));
         accepted.headers = headers;
         let rest = std::mem::replace(&mut unread.body, body::empty());
@@ -173,8 +176,9 @@ async fn read_form(mut parser: FormParser, body: &mut Body, total: u64) -> Resul
             taken = taken.saturating_add(data.len() as u64);
             continue;
         };
-        let left =
-            total.checked_sub((before + closing.len()) as u64).ok_or(S3Error::from(ErrorCode::MalformedPOSTRequest))?;
+        // the last line end may be missing
+        let shortest = (before + closing.len() - 2) as u64;
+        let left = total.checked_sub(shortest).ok_or(S3Error::from(ErrorCode::MalformedPOSTRequest))?.saturating_sub(2);
         // of the last piece, what is behind the form
         let begin = (before as u64).saturating_sub(taken);
         let rest = data.slice(usize::try_from(begin).unwrap_or(usize::MAX).min(data.len())..);
@@ -275,7 +279,7 @@ impl FormFile {
         let boundary_len = self.closing.len() - 4;
         self.held.extend_from_slice(piece);
         let boundary = self.closing.get(..boundary_len).unwrap_or_default();
-        let found = self.held.windows(boundary_len.max(1)).position(|window| window == boundary);
+        let found = find(&self.held, boundary, 0);
         // what is behind the last byte that no boundary can reach back to
         let certain = found.unwrap_or_else(|| self.held.len().saturating_sub(self.closing.len()));
         let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(certain);

@@ -259,7 +259,7 @@ impl Call<'_> {
             ..self.exchange.request(&place.caller)
         };
         let answer = self.exchange.send(&place.upstream, request).await?;
-        let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
+        let document = self.core.read_document(self.exchange, answer, MAX_PAGE_LEN).await?;
         let mut page = <P as Listed>::parse(&document.bytes, kind)?;
         self.exchange.hold(document.leases);
         let (entries, prefixes) = page.entries();

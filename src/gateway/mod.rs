@@ -7,6 +7,7 @@
 mod attributes;
 mod buckets;
 mod copy;
+mod cors;
 mod delete;
 mod documents;
 mod envelope;
@@ -78,6 +79,8 @@ struct Core {
     clock: Arc<dyn Clock>,
     random: Arc<RandomSource>,
     budget: Budget,
+    /// Of that, what requests of nobody may take: half.
+    unsigned_budget: Budget,
     metrics: Arc<Metrics>,
     ids: Arc<trace::Ids>,
     requests: Arc<Semaphore>,
@@ -177,8 +180,10 @@ impl Core {
         let Settings { region, domains, limits, timeouts: _, buckets, credentials } = settings;
         let secrets: Vec<_> =
             credentials.iter().map(|rule| (rule.access_key_id.clone(), Arc::clone(&rule.secret))).collect();
-        let budget = former.filter(|former| former.limits.memory == limits.memory);
-        let budget = budget.map_or_else(|| Budget::new(limits.memory), |former| former.budget.clone());
+        let same = former.filter(|former| former.limits.memory == limits.memory);
+        let budget = same.map_or_else(|| Budget::new(limits.memory), |former| former.budget.clone());
+        let unsigned_budget =
+            same.map_or_else(|| budget.part(limits.memory / 2), |former| former.unsigned_budget.clone());
         metrics.memory_limit.set(i64::try_from(budget.total()).unwrap_or(i64::MAX));
         let same = former.filter(|former| former.limits.requests == limits.requests);
         let places = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
@@ -191,6 +196,7 @@ impl Core {
             clock,
             random,
             budget,
+            unsigned_budget,
             metrics,
             ids: former.map_or_else(Arc::default, |former| Arc::clone(&former.ids)),
             forms: same.map_or_else(|| places((limits.requests / 4).max(1)), |former| Arc::clone(&former.forms)),
@@ -247,7 +253,7 @@ impl Call<'_> {
         let len = upstream::content_length(&self.accepted.headers).unwrap_or(0);
         // it is held whole, and again as what it says
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
-        self.exchange.hold([self.core.reserve(len.saturating_mul(2)).await?]);
+        self.exchange.hold([self.core.reserve(self.exchange, len.saturating_mul(2)).await?]);
         let bytes = self.accepted.collect(body, limit).await?;
         self.exchange.received(bytes.len());
         Ok(bytes)
@@ -284,14 +290,19 @@ const fn has_steps(operation: &Operation) -> bool {
 
 impl Core {
     /// Takes memory for a body of `len` bytes.
-    async fn reserve_transfer(&self, len: u64) -> Result<Lease, Failure> {
+    async fn reserve_transfer(&self, exchange: &Exchange, len: u64) -> Result<Lease, Failure> {
         let bytes = usize::try_from(len.min(TRANSFER_BYTES)).unwrap_or(TRANSFER_BASE);
-        self.reserve(bytes + TRANSFER_BASE).await
+        self.reserve(exchange, bytes + TRANSFER_BASE).await
     }
 
-    /// Takes `bytes` from the budget, waiting a while.
-    async fn reserve(&self, bytes: usize) -> Result<Lease, Failure> {
-        let lease = self.budget.reserve_within(bytes, MEMORY_WAIT).await;
+    /// The budget of a request.
+    fn memory(&self, exchange: &Exchange) -> &Budget {
+        if exchange.is_signed() { &self.budget } else { &self.unsigned_budget }
+    }
+
+    /// Takes `bytes` from the request's budget, waiting a while.
+    async fn reserve(&self, exchange: &Exchange, bytes: usize) -> Result<Lease, Failure> {
+        let lease = self.memory(exchange).reserve_within(bytes, MEMORY_WAIT).await;
         lease.ok_or_else(|| Failure::slow_down("the memory of all transfers is taken"))
     }
 
@@ -316,7 +327,7 @@ impl Core {
             Some(id) => self.policy.caller(id)?,
             None => self.policy.nobody(&accepted.operation)?,
         });
-        exchange.note_caller(caller.rule.access_key_id.as_str(), accepted.operation.name());
+        exchange.note_caller(&caller, accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         let operation = accepted.operation.clone();
         if has_steps(&operation) {

@@ -104,6 +104,11 @@ impl Caller {
         Some(Self::new(rule, true, Arc::clone(account)))
     }
 
+    /// Whether it is whoever does not sign.
+    pub(super) const fn is_anonymous(&self) -> bool {
+        self.is_anonymous
+    }
+
     /// As whom the store is asked on its behalf.
     pub(super) fn identity(&self) -> Identity<'_> {
         match &self.rule.upstream_credentials {

@@ -327,12 +327,12 @@ impl Call<'_> {
         let held = held.transpose()?;
         let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
         if let Some(held) = held {
-            let lease = self.core.reserve(held.saturating_add(TRANSFER_BASE)).await?;
+            let lease = self.core.reserve(self.exchange, held.saturating_add(TRANSFER_BASE)).await?;
             let opened = pump::open(reader, stored, len, failure.clone(), (None, checksum));
             let bytes = collect(opened, held).await.map_err(|_| reason())?;
             return Ok(body::held(bytes, lease));
         }
-        let lease = self.core.reserve_transfer(len).await?;
+        let lease = self.core.reserve_transfer(self.exchange, len).await?;
         begun(pump::open(reader, stored, len, failure.clone(), (Some(lease), checksum))).await.map_err(|_| reason())
     }
 }

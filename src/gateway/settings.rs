@@ -60,6 +60,45 @@ impl std::fmt::Display for NamePattern {
     }
 }
 
+/// Origins of pages: `https://app.example`, with one star for a part of it, or `*` for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginPattern(String);
+
+impl OriginPattern {
+    /// Reads an origin as browsers write it: scheme, host, and port if it is not the scheme's, all in lower case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_origin = text.split_once("://").is_some_and(|(scheme, authority)| {
+            let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.:[]*".contains(&b);
+            !scheme.is_empty()
+                && scheme.bytes().all(|b| b.is_ascii_lowercase() || b"+-.".contains(&b))
+                && !authority.is_empty()
+                && authority.bytes().all(is_plain)
+                && authority.matches('*').count() <= 1
+        });
+        (text == "*" || is_origin).then(|| Self(text.to_owned()))
+    }
+
+    /// Whether it is the one for all.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.0 == "*"
+    }
+
+    /// Whether `origin` fits. A star within one stands for at least a letter.
+    #[must_use]
+    pub fn matches(&self, origin: &str) -> bool {
+        match self.0.split_once('*') {
+            _ if self.is_any() => true,
+            None => self.0 == origin,
+            Some((start, end)) => {
+                let rest = origin.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+                rest.is_some_and(|rest| !rest.is_empty())
+            }
+        }
+    }
+}
+
 /// A text in which `*` stands for what the pattern's star stood for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(String);
@@ -121,6 +160,8 @@ pub struct BucketRule {
     pub verify_whole: u64,
     /// What may be done here without a signature, as far as the store allows it too.
     pub anonymous: Option<Access>,
+    /// Pages of which origins the store's CORS rules may let in.
+    pub cors_origins: Vec<OriginPattern>,
     /// Whether applications may name other buckets, topics and queues, in rules of replication and notification: the store
     /// opens them to whoever the gateway is there.
     pub destinations: bool,

@@ -79,7 +79,7 @@ impl Call<'_> {
         };
         let answer = self.exchange.send(&place.upstream, asked).await?;
         let (status, headers) = (answer.status, answer.headers.clone());
-        let document = self.core.read_document(answer, MAX_DOCUMENT_LEN).await?;
+        let document = self.core.read_document(self.exchange, answer, MAX_DOCUMENT_LEN).await?;
         self.exchange.hold(document.leases);
         let is_readable = match request.resource {
             "policy" => serde_json::from_slice::<serde::de::IgnoredAny>(&document.bytes).is_ok(),

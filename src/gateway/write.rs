@@ -85,7 +85,7 @@ impl Call<'_> {
             metadata.set_content_md5(md5)?;
         }
         let body = self.take_body();
-        let ingress = self.accepted.body(body, false, None, Some(self.core.budget.clone()))?;
+        let ingress = self.accepted.body(body, false, None, Some(self.core.memory(self.exchange).clone()))?;
         let len = ingress.len();
         let plaintext = Plaintext::Ingress(Box::new(ingress));
         let new = NewObject {
@@ -114,7 +114,7 @@ impl Call<'_> {
             return Err(ErrorCode::EntityTooLarge.into());
         }
         let stored_len = object_len(len).ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
-        let _lease = self.core.reserve_transfer(len).await?;
+        let _lease = self.core.reserve_transfer(self.exchange, len).await?;
         let context = Context::object(&place.address(key));
         let dek: Arc<DataKey> = self.core.draw_dek(&context)?;
         let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b"seg_salt")?;

@@ -14,11 +14,16 @@ const UNIT: usize = 1024;
 pub struct Budget {
     permits: Arc<Semaphore>,
     units: usize,
+    /// What this one is a part of.
+    whole: Option<Arc<Semaphore>>,
 }
 
-/// Bytes taken from a [`Budget`], given back on drop.
+/// Bytes taken from a [`Budget`], and from what it is a part of, given back on drop.
 #[derive(Debug)]
-pub struct Lease(OwnedSemaphorePermit);
+pub struct Lease(
+    OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "given back on drop")] Option<OwnedSemaphorePermit>,
+);
 
 impl Lease {
     /// How many bytes it holds.
@@ -33,7 +38,13 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         let units = (bytes / UNIT).min(Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(units)), units }
+        Self { permits: Arc::new(Semaphore::new(units)), units, whole: None }
+    }
+
+    /// A budget of `bytes` of this one: what is taken from it is taken from both.
+    #[must_use]
+    pub fn part(&self, bytes: usize) -> Self {
+        Self { whole: Some(Arc::clone(&self.permits)), ..Self::new(bytes.min(self.total())) }
     }
 
     /// Units for `bytes`, unless there are never as many.
@@ -46,14 +57,23 @@ impl Budget {
     #[must_use]
     pub fn try_reserve(&self, bytes: usize) -> Option<Lease> {
         let units = self.units_of(bytes)?;
-        Arc::clone(&self.permits).try_acquire_many_owned(units).ok().map(Lease)
+        let own = Arc::clone(&self.permits).try_acquire_many_owned(units).ok()?;
+        let whole = self.whole.clone().map(|whole| whole.try_acquire_many_owned(units)).transpose().ok()?;
+        Some(Lease(own, whole))
     }
 
     /// Takes `bytes`, waiting at most `limit` for them. More than the whole budget is never there.
     pub async fn reserve_within(&self, bytes: usize, limit: Duration) -> Option<Lease> {
         let units = self.units_of(bytes)?;
-        let acquire = Arc::clone(&self.permits).acquire_many_owned(units);
-        tokio::time::timeout(limit, acquire).await.ok()?.ok().map(Lease)
+        let acquire = async {
+            let own = Arc::clone(&self.permits).acquire_many_owned(units).await.ok()?;
+            let whole = match &self.whole {
+                Some(whole) => Some(Arc::clone(whole).acquire_many_owned(units).await.ok()?),
+                None => None,
+            };
+            Some(Lease(own, whole))
+        };
+        tokio::time::timeout(limit, acquire).await.ok()?
     }
 
     /// How many bytes are taken.
@@ -88,6 +108,23 @@ mod tests {
         drop(lease);
         assert_eq!(waiting.await.unwrap().unwrap().bytes(), 8 << 10);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_part_takes_from_the_whole_and_never_all_of_it() {
+        let whole = Budget::new(8 << 10);
+        let part = whole.part(4 << 10);
+        let lease = part.try_reserve(4 << 10).unwrap();
+        assert_eq!((lease.bytes(), part.used(), whole.used()), (4 << 10, 4 << 10, 4 << 10));
+        assert!(part.try_reserve(1 << 10).is_none() && part.reserve_within(5 << 10, Duration::MAX).await.is_none());
+        let rest = whole.try_reserve(4 << 10).unwrap();
+        drop(lease);
+        assert_eq!((part.used(), whole.used()), (0, 4 << 10));
+        let _more = whole.try_reserve(2 << 10).unwrap();
+        assert!(part.reserve_within(3 << 10, Duration::from_millis(20)).await.is_none());
+        assert_eq!(part.used(), 0, "what cannot be had whole is given back");
+        drop(rest);
+        assert!(part.reserve_within(3 << 10, Duration::from_millis(20)).await.is_some());
     }
 
     #[tokio::test]

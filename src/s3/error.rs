@@ -55,6 +55,8 @@ codes! {
     AccessControlListNotSupported = 400, "The bucket does not allow ACLs.";
     /// Not allowed.
     AccessDenied = 403, "Access Denied";
+    /// A page of another origin may not.
+    AccessForbidden = 403, "CORSResponse: This CORS request is not allowed.";
     /// The `Authorization` header cannot be read, or names another region.
     AuthorizationHeaderMalformed = 400, "The authorization header that you provided is not valid.";
     /// The parameters of a presigned URL cannot be read.

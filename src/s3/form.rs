@@ -87,8 +87,7 @@ pub struct FormParser {
 
 /// Where `needle` begins in `haystack`, from `from` on.
 pub(crate) fn find(haystack: &[u8], needle: &[u8], from: usize) -> Option<usize> {
-    let rest = haystack.get(from..)?;
-    rest.windows(needle.len()).position(|window| window == needle).map(|at| from + at)
+    memchr::memmem::find(haystack.get(from..)?, needle).map(|at| from + at)
 }
 
 impl FormParser {

@@ -9,8 +9,7 @@ use crate::s3::error::ErrorCode;
 use crate::s3::xml::ErrorAnswer;
 
 /// Codes by which a store refuses *us*, not the client.
-const OUR_CREDENTIALS: [&str; 8] = [
-    "RequestTimeTooSkewed",
+const OUR_CREDENTIALS: [&str; 7] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",
@@ -41,9 +40,12 @@ pub enum StoreError {
     /// The store says no.
     #[error("the store answers {} {}", .0.status, .0.code.map_or("without a code that is known", ErrorCode::name))]
     Refused(Box<Refused>),
-    /// The store refuses our credentials, or our clock.
+    /// The store refuses our credentials.
     #[error("the store refuses the gateway's credentials")]
     Credentials,
+    /// The store refuses our clock.
+    #[error("the store's clock and the gateway's differ")]
+    Clock,
     /// There are no credentials to sign with.
     #[error("there are no credentials for the store: {0}")]
     NoCredentials(#[source] IssueError),
@@ -96,6 +98,9 @@ impl StoreError {
     pub(super) fn of_code(status: StatusCode, code: &str) -> Self {
         if OUR_CREDENTIALS.contains(&code) {
             return Self::Credentials;
+        }
+        if code == "RequestTimeTooSkewed" {
+            return Self::Clock;
         }
         let code = ErrorCode::from_name(code);
         Self::Refused(Box::new(Refused {

@@ -2,7 +2,7 @@
 //! end.
 //!
 //! ```text
-//! Upstream ── Issuer::current ──▶ credentials that hold      one asks, all others wait or go on with what still holds
+//! Upstream ── Issuer::fresh ──▶ credentials that hold        one asks, all others wait or go on with what still holds
 //! ```
 //!
 //! Sources: "Process credential provider", `AssumeRoleWithWebIdentity`, "Container credential provider", "Use `IMDSv2`".
@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -37,10 +40,14 @@ const ISSUE_TIME: Duration = Duration::from_secs(30);
 const AHEAD: Duration = Duration::from_mins(15);
 /// Credentials that end sooner are not used: the store's clock may be ahead.
 const SPARE: Duration = Duration::from_secs(1);
+/// What a program that has ended may still have in its pipe is waited for so long.
+const REST_TIME: Duration = Duration::from_secs(1);
 /// After a failure nobody asks for so long.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Credentials that the store refuses are replaced, but not more often than this.
 const MIN_AGE: Duration = Duration::from_secs(10);
+/// Who has such credentials waits so long for better ones, and goes on with them if there are none: the store may be wrong.
+const BETTER_TIME: Duration = Duration::from_secs(5);
 
 /// Where credentials come from.
 #[derive(Clone)]
@@ -109,6 +116,8 @@ struct Issued {
     credentials: Arc<Credentials>,
     since: Timestamp,
     until: Option<Timestamp>,
+    /// The store has refused them.
+    is_suspect: bool,
 }
 
 impl Issued {
@@ -142,7 +151,7 @@ pub struct Issuer {
     source: Source,
     known: RwLock<Known>,
     /// Held by the one who asks.
-    asking: tokio::sync::Mutex<()>,
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl From<Credentials> for Arc<Issuer> {
@@ -158,9 +167,10 @@ impl Issuer {
         let mut known = Known::default();
         if let Source::Fixed(credentials) = &source {
             let credentials = Arc::new(credentials.clone());
-            known.issued = Some(Issued { credentials, since: Timestamp::from_unix_millis(0), until: None });
+            let since = Timestamp::from_unix_millis(0);
+            known.issued = Some(Issued { credentials, since, until: None, is_suspect: false });
         }
-        Arc::new(Self { source, known: RwLock::new(known), asking: tokio::sync::Mutex::default() })
+        Arc::new(Self { source, known: RwLock::new(known), asking: Arc::default() })
     }
 
     /// Where they come from.
@@ -178,28 +188,45 @@ impl Issuer {
         }
     }
 
+    /// Credentials that hold, and that the store has not refused if there are such. Who asks for them should hold nothing that
+    /// others wait for.
+    pub async fn fresh(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Arc<Credentials>, IssueError> {
+        let is_suspect = self.issued().is_some_and(|issued| issued.is_suspect && issued.holds(clock.now()));
+        if is_suspect
+            && !self.pauses()
+            && let Ok(Ok(better)) = timeout(BETTER_TIME, self.replaced(clock)).await
+        {
+            return Ok(better);
+        }
+        self.current(clock).await
+    }
+
     /// Credentials that hold. Those that end soon are replaced beside the request; only one that finds none waits.
     pub async fn current(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Arc<Credentials>, IssueError> {
         let now = clock.now();
-        let issued = self.issued();
-        if let Some(issued) = issued.filter(|issued| issued.holds(now)) {
-            if issued.is_old(now) && !self.pauses() {
-                let (issuer, clock) = (Arc::clone(self), Arc::clone(clock));
-                tokio::spawn(async move {
-                    let Ok(_asking) = issuer.asking.try_lock() else { return };
-                    if issuer.issued().is_none_or(|issued| issued.is_old(clock.now()))
-                        && let Err(error) = issuer.ask(clock.now()).await
-                    {
-                        tracing::warn!(target: "sealgate::store", %error, "credentials for a store end soon");
-                    }
-                });
-            }
-            return Ok(issued.credentials);
+        let Some(issued) = self.issued().filter(|issued| issued.holds(now)) else {
+            return self.replaced(clock).await;
+        };
+        if issued.is_old(now)
+            && !self.pauses()
+            && let Ok(asking) = Arc::clone(&self.asking).try_lock_owned()
+        {
+            let asked = self.ask(asking, now);
+            tokio::spawn(async move {
+                if let Ok(Err(error)) = asked.await {
+                    tracing::warn!(target: "sealgate::store", %error, "credentials for a store end soon");
+                }
+            });
         }
-        let _asking = self.asking.lock().await;
+        Ok(issued.credentials)
+    }
+
+    /// What is there once whoever asks has been answered.
+    async fn replaced(self: &Arc<Self>, clock: &Arc<dyn Clock>) -> Result<Arc<Credentials>, IssueError> {
+        let asking = Arc::clone(&self.asking).lock_owned().await;
         // somebody else has asked meanwhile
         let now = clock.now();
-        if let Some(issued) = self.issued().filter(|issued| issued.holds(now)) {
+        if let Some(issued) = self.issued().filter(|issued| issued.holds(now) && !issued.is_suspect) {
             return Ok(issued.credentials);
         }
         if self.pauses()
@@ -207,18 +234,20 @@ impl Issuer {
         {
             return Err(error);
         }
-        self.ask(now).await
+        self.ask(asking, now).await.unwrap_or(Err(IssueError::TimedOut))
     }
 
-    /// The store has refused `credentials`: they are replaced, unless they are written down or new.
+    /// The store has refused `credentials`: others are asked for, unless these are written down or new.
     pub fn refused(&self, credentials: &Arc<Credentials>, now: Timestamp) {
+        if matches!(self.source, Source::Fixed(_)) {
+            return;
+        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let is_ours = known.issued.as_ref().is_some_and(|issued| {
-            Arc::ptr_eq(&issued.credentials, credentials)
-                && now.unix_millis().saturating_sub(issued.since.unix_millis()) >= millis(MIN_AGE)
-        });
-        if is_ours && !matches!(self.source, Source::Fixed(_)) {
-            known.issued = None;
+        if let Some(issued) = &mut known.issued
+            && Arc::ptr_eq(&issued.credentials, credentials)
+            && now.unix_millis().saturating_sub(issued.since.unix_millis()) >= millis(MIN_AGE)
+        {
+            issued.is_suspect = true;
         }
     }
 
@@ -234,13 +263,27 @@ impl Issuer {
         self.known().failed.as_ref().is_some_and(|(at, _)| at.elapsed() < PAUSE)
     }
 
-    async fn ask(&self, now: Timestamp) -> Result<Arc<Credentials>, IssueError> {
-        let answer = match &self.source {
-            Source::Fixed(credentials) => Ok((credentials.clone(), None)),
-            Source::Asked(origin) => timeout(ISSUE_TIME, origin.ask()).await.unwrap_or(Err(IssueError::TimedOut)),
-        };
+    /// Asks, in a task of its own: whoever waits may go, and what is answered is of use to the next.
+    fn ask(
+        self: &Arc<Self>,
+        asking: OwnedMutexGuard<()>,
+        now: Timestamp,
+    ) -> JoinHandle<Result<Arc<Credentials>, IssueError>> {
+        let issuer = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = match &issuer.source {
+                Source::Fixed(credentials) => Ok((credentials.clone(), None)),
+                Source::Asked(origin) => timeout(ISSUE_TIME, origin.ask()).await.unwrap_or(Err(IssueError::TimedOut)),
+            };
+            let done = issuer.learn(answer, now);
+            drop(asking);
+            done
+        })
+    }
+
+    fn learn(&self, answer: Result<Given, IssueError>, now: Timestamp) -> Result<Arc<Credentials>, IssueError> {
         let answer = answer.and_then(|(credentials, until)| {
-            let issued = Issued { credentials: Arc::new(credentials), since: now, until };
+            let issued = Issued { credentials: Arc::new(credentials), since: now, until, is_suspect: false };
             if issued.holds(now) { Ok(issued) } else { Err(IssueError::Answer) }
         });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -310,7 +353,7 @@ async fn token(file: &Path) -> Result<Zeroizing<String>, IssueError> {
 }
 
 impl Origin {
-    async fn ask(&self) -> Result<Given, IssueError> {
+    pub(super) async fn ask(&self) -> Result<Given, IssueError> {
         match self {
             Self::Process(command) => run(command).await,
             Self::WebIdentity { endpoint, role_arn, token_file, session_name } => {
@@ -375,7 +418,19 @@ fn sensitive(text: &str) -> Result<HeaderValue, IssueError> {
     Ok(value)
 }
 
-/// Runs the program, without a shell. Its standard output alone counts.
+/// A program and whatever it has started: gone, if they are not done.
+struct Processes(Option<Pid>);
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // it may be gone
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Runs the program, without a shell. Its standard output alone counts, up to its end.
 async fn run(command: &[String]) -> Result<Given, IssueError> {
     let (program, arguments) = command.split_first().ok_or(IssueError::Process("has no name"))?;
     let mut child = Command::new(program)
@@ -383,14 +438,41 @@ async fn run(command: &[String]) -> Result<Given, IssueError> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|_| IssueError::Process("cannot be started"))?;
+    let mut running = Processes(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
     let mut answer = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_LEN));
-    let out = child.stdout.take().ok_or(IssueError::Process("has no output"))?;
-    out.take(MAX_ANSWER_LEN as u64).read_to_end(&mut answer).await.map_err(|_| IssueError::Process("has no output"))?;
-    let status = child.wait().await.map_err(|_| IssueError::Process("does not end"))?;
-    if !status.success() {
+    let mut out = child.stdout.take().ok_or(IssueError::Process("has no output"))?;
+    let mut status = None;
+    {
+        let reading = async {
+            while answer.len() < MAX_ANSWER_LEN {
+                let room = MAX_ANSWER_LEN - answer.len();
+                if (&mut out).take(room as u64).read_buf(&mut *answer).await? == 0 {
+                    break;
+                }
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        tokio::pin!(reading);
+        let read = tokio::select! {
+            read = &mut reading => read,
+            ended = child.wait() => {
+                (status, running.0) = (Some(ended), None);
+                // what it has started may have inherited the output, and keep it open
+                timeout(REST_TIME, &mut reading).await.unwrap_or(Ok(()))
+            }
+        };
+        read.map_err(|_| IssueError::Process("has no output"))?;
+    }
+    let status = match status {
+        Some(status) => status,
+        None => child.wait().await,
+    };
+    running.0 = None;
+    if !status.map_err(|_| IssueError::Process("does not end"))?.success() {
         return Err(IssueError::Process("failed"));
     }
     given_json(&answer, Some(1))

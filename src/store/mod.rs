@@ -122,6 +122,7 @@ impl Places {
         let of = |count: u32| {
             Arc::new(Semaphore::new(usize::try_from(count.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)))
         };
+        // the only place is everybody's
         Self { all: of(count), unsigned: of(count / 2) }
     }
 }
@@ -210,8 +211,21 @@ impl Upstream {
         Health { requests: self.requests.load(Ordering::Relaxed), failures: self.failures.load(Ordering::Relaxed) }
     }
 
+    /// Who issues the credentials of a request.
+    const fn issuer<'a>(&'a self, identity: Identity<'a>) -> Option<&'a Arc<Issuer>> {
+        match identity {
+            Identity::Own => Some(&self.settings.credentials),
+            Identity::Of(issuer) => Some(issuer),
+            Identity::Nobody => None,
+        }
+    }
+
     /// A place among the requests under way, waited for a while.
     pub async fn place(&self, identity: Identity<'_>) -> Result<UnderWay, StoreError> {
+        // nobody waits for credentials in a place that others wait for
+        if let Some(issuer) = self.issuer(identity) {
+            issuer.fresh(&self.clock).await.map_err(StoreError::NoCredentials)?;
+        }
         let acquire = async {
             let unsigned = match identity {
                 Identity::Nobody => Some(Arc::clone(&self.places.unsigned).acquire_owned().await?),
@@ -235,11 +249,7 @@ impl Upstream {
         let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
         let target = self.target(bucket, key, &query);
         let is_of_upload = query.has("uploadId") && !headers.contains_key("x-amz-copy-source");
-        let issuer = match identity {
-            Identity::Own => Some(&self.settings.credentials),
-            Identity::Of(issuer) => Some(issuer),
-            Identity::Nobody => None,
-        };
+        let issuer = self.issuer(identity);
         let identity = match issuer {
             Some(issuer) => Some(issuer.current(&self.clock).await.map_err(StoreError::NoCredentials)?),
             None => None,
@@ -398,6 +408,8 @@ impl Upstream {
             return key.clone();
         }
         let key = SigningKey::derive(&identity.secret, &scope);
+        // those that nobody else has any more have ended
+        keys.retain(|(kept, _)| Arc::strong_count(kept) > 1);
         if keys.len() >= KEPT_KEYS {
             keys.pop_front();
         }

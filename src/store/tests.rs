@@ -307,3 +307,25 @@ async fn a_proxy_is_asked_for_a_way() {
     upstream.send(get(b"k")).await.unwrap();
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_program_that_takes_too_long_ends_with_all_that_it_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let noted = folder.path().join("pid");
+    let script = format!("sleep 300 & echo $! >'{}'; wait", noted.display());
+    let origin = identity::Origin::Process(vec!["/bin/sh".to_owned(), "-c".to_owned(), script]);
+    assert!(timeout(Duration::from_millis(700), origin.ask()).await.is_err());
+    let pid: u32 = std::fs::read_to_string(&noted).unwrap().trim().parse().unwrap();
+    // gone, or nobody has asked yet how it ended
+    let is_gone = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    };
+    for _ in 0..50 {
+        if is_gone() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it lives on");
+}

@@ -361,7 +361,7 @@ impl Call<'_> {
         let front_len = front.as_ref().map_or(0, |front| front.len);
         let len = front_len.checked_add(tail.padding).and_then(|len| len.checked_add(tail.bytes.len() as u64));
         let len = len.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
-        let _lease = self.core.reserve_transfer(len).await?;
+        let _lease = self.core.reserve_transfer(self.exchange, len).await?;
         let body = generate(len, self.exchange.failure.clone(), move |out| async move {
             if let Some(Front { start, mut body, .. }) = front {
                 out.send(start).await;

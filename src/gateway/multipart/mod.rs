@@ -399,12 +399,12 @@ impl Call<'_> {
             let at = (place.state_bucket(), None);
             let headers = self.own_headers(place);
             let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
-            let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
+            let document = self.core.read_document(self.exchange, answer, MAX_PAGE_LEN).await?;
             let page = ListBucketResult::parse(&document.bytes, true)?;
             if page.contents.len() > MAX_PAGE as usize {
                 return Err(Failure::upstream("a page of the store's list that is longer than was asked for"));
             }
-            self.exchange.hold([self.core.reserve(page.contents.len() * STAGED_PART_BYTES).await?]);
+            self.exchange.hold([self.core.reserve(self.exchange, page.contents.len() * STAGED_PART_BYTES).await?]);
             for object in page.contents {
                 let number = object.key.strip_prefix(&prefix).filter(|text| text.len() == 5);
                 let number = number.and_then(|text| text.parse::<u32>().ok()).and_then(|n| PartNumber::new(n).ok());
@@ -457,7 +457,7 @@ impl Call<'_> {
         let headers = forwarded_to_reads(&self.accepted.headers);
         let at = (place.upstream_name.as_str(), None);
         let answer = self.about_upload(&place, Method::GET, at, query, headers, Payload::Empty).await?;
-        let answered = self.core.read_document(answer, MAX_UPLOADS_LEN).await?;
+        let answered = self.core.read_document(self.exchange, answer, MAX_UPLOADS_LEN).await?;
         self.exchange.hold(answered.leases);
         let mut result = ListMultipartUploadsResult::parse(&answered.bytes)?;
         if result.uploads.len() + result.common_prefixes.len() > MAX_PAGE as usize {

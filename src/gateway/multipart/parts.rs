@@ -83,7 +83,7 @@ impl Call<'_> {
         let state = self.state(&place, &names, upload).await?;
         let body = self.take_body();
         let wanted = state.declared().map(|(algorithm, _)| algorithm);
-        let ingress = self.accepted.body(body, false, wanted, Some(self.core.budget.clone()))?;
+        let ingress = self.accepted.body(body, false, wanted, Some(self.core.memory(self.exchange).clone()))?;
         let len = ingress.len();
         let plaintext = Plaintext::Ingress(Box::new(ingress));
         let taken = self.take_part((&place, &names, upload), &state, number, plaintext, len).await?;
@@ -112,7 +112,7 @@ impl Call<'_> {
         let limit = if number.get() == PartNumber::MAX { (5 << 30) - (4 << 20) } else { MAX_UPLOAD_PART_LEN };
         let stored_len = stored_part_len(len).filter(|_| len <= limit);
         let stored_len = stored_len.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
-        let _lease = self.core.reserve_transfer(len).await?;
+        let _lease = self.core.reserve_transfer(self.exchange, len).await?;
         let dek = state.envelope.dek();
         // every attempt has a salt of its own: a part may be sent again with other bytes
         let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b"part salt")?;
@@ -281,7 +281,7 @@ impl Call<'_> {
         let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
         let headers = forwarded_to_reads(&self.accepted.headers);
         let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
-        let document = self.core.read_document(answer, MAX_PAGE_LEN).await?;
+        let document = self.core.read_document(self.exchange, answer, MAX_PAGE_LEN).await?;
         let page = ListPartsResult::parse(&document.bytes)?;
         pages.take(&page)?;
         Ok(page)

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use sealgate::gateway::settings::Limits;
 use sealgate::store::{Answer, Identity, StoreError};
 
 use super::lies::Lied;
@@ -207,6 +209,82 @@ async fn who_does_not_sign_leaves_half_of_every_place_to_those_who_do() {
     for stream in slow.iter_mut().take(2) {
         assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 16);
     }
-    let signed = tokio::time::timeout(std::time::Duration::from_secs(5), app.put("data", "k", "x")).await;
+    let signed = tokio::time::timeout(Duration::from_secs(5), app.put("data", "k", "x")).await;
     signed.expect("no place was left for who signs").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_leaves_half_of_the_memory_to_those_who_do() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let limits = Limits { memory: 6 << 20, ..Plan::default().limits };
+    let lied = Lied::with(Plan { limits, ..Plan::default() }).await;
+    let app = lied.app();
+    is_public(&lied);
+    app.put("other", "big", noise(32 << 20, 1)).await.unwrap();
+    app.get("other", "big").await.unwrap();
+    // readers who stand still hold a good megabyte each
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        let mut stream = tokio::net::TcpStream::connect(lied.gateway_address()).await.unwrap();
+        stream.write_all(b"GET /other/big HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
+        slow.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for key in ["a", "b"] {
+        let signed = tokio::time::timeout(Duration::from_secs(4), app.put("data", key, noise(1 << 20, 2))).await;
+        signed.expect("no memory was left for who signs").unwrap();
+    }
+    let mut told = Vec::new();
+    for stream in &mut slow {
+        let mut start = [0; 12];
+        if stream.read_exact(&mut start).await.is_ok() {
+            told.push(String::from_utf8_lossy(&start).into_owned());
+        }
+    }
+    assert_eq!(told.iter().filter(|start| *start == "HTTP/1.1 503").count(), 4, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_alone_lets_no_page_in() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    app.put("data", "k", "content").await.unwrap();
+    lied.liar.lies(|asked, told| {
+        if asked.method == Method::OPTIONS {
+            (told.status, told.headers, told.body) = (StatusCode::OK, HeaderMap::new(), Vec::new());
+        }
+        told.set("access-control-allow-origin", "*");
+        told.set("access-control-allow-credentials", "true");
+    });
+    let before = lied.liar.requests.lock().unwrap().len();
+    let stranger = [("origin", "https://stranger.example"), ("access-control-request-method", "GET")];
+    assert_eq!(status(&ask(&app, Method::OPTIONS, ("data", "k"), &[], &stranger, None).await), 403);
+    assert_eq!(before, lied.liar.requests.lock().unwrap().len());
+    let got = app.get_with("data", "k", &stranger[..1]).await.unwrap();
+    assert_eq!((got.text().as_str(), got.header("access-control-allow-origin")), ("content", ""));
+    assert!(!lied.liar.requests.lock().unwrap().last().unwrap().headers.contains_key("origin"));
+    let known = app.get_with("data", "k", &[("origin", "https://app.example")]).await.unwrap();
+    let told = ["access-control-allow-origin", "vary", "access-control-allow-credentials"];
+    assert_eq!(told.map(|name| known.header(name)), ["https://app.example", "Origin", ""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_question_about_a_page_does_not_hold_its_answer() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    lied.liar.lies(|asked, told| {
+        if asked.method == Method::OPTIONS {
+            told.delay = Duration::from_secs(30);
+        }
+    });
+    let begun = std::time::Instant::now();
+    let page = [("origin", "https://app.example")];
+    let body = "<Delete><Object><Key>k</Key></Object></Delete>";
+    app.put("data", "k", "content").await.unwrap();
+    let copied = [page[0], ("x-amz-copy-source", "/other/k")];
+    app.put("other", "k", "content").await.unwrap();
+    app.put_with("data", "k", &copied, "").await.unwrap();
+    app.send(Method::POST, "data", "", &[("delete", "")], &page, Some(body.into())).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }

@@ -206,6 +206,11 @@ async fn a_small_form_ends_as_browsers_and_libraries_end_it() {
         assert_eq!(app.get("data", "k").await.unwrap().text(), file, "{end}");
         app.delete("data", "k").await.unwrap();
     }
+    for (file, end) in [("", "\r\n--B--"), ("z", "\r\n--B--"), ("", BEHIND)] {
+        let taken = refusal(post(&app, "data", form(&signed(&[("key", "short")], ""), file, end)).await);
+        assert_eq!(taken.0, 204, "{}: {file:?} {end}", taken.1);
+        assert_eq!(app.get("data", "short").await.unwrap().text(), file, "{end}");
+    }
     // the length that the policy allows is the file's own
     let longer = refusal(post(&app, "data", form(&ranged, &format!("{file}yy"), BEHIND)).await);
     assert_eq!(longer, (400, "EntityTooLarge".to_owned()));
@@ -238,6 +243,51 @@ async fn a_form_without_a_signature_needs_an_open_bucket() {
     let headers = [("content-type", "multipart/form-data; boundary=B")];
     let refused = app.send(Method::POST, "data", "", &[], &headers, Some(form(&fields, "x", END).into())).await;
     assert_eq!(refused.unwrap_err(), (400, "InvalidArgument".to_owned()));
+}
+
+/// Begins a form, and reads what the gateway says before it has the file.
+async fn told_before_the_file(rig: &Rig, bucket: &str, fields: &[(String, String)]) -> String {
+    let body = form(fields, "", "");
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let head = format!(
+        "POST /{bucket} HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=B\r\ncontent-length: {}\r\n\r\n",
+        body.len() + 100_000
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut answer = vec![0; 500];
+    let read = tokio::time::timeout(Duration::from_secs(8), stream.read(&mut answer)).await;
+    let len = read.expect("the file is waited for").unwrap();
+    String::from_utf8_lossy(&answer[..len]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_file_is_read_for_who_may_not_write() {
+    let rig = Rig::new().await;
+    let key = ("key".to_owned(), "k".to_owned());
+    // "other" may be read without a signature, and no more
+    let told = told_before_the_file(&rig, "other", std::slice::from_ref(&key)).await;
+    assert!(told.starts_with("HTTP/1.1 403"), "{told}");
+    let reserved = signed(&[("key", ".sealgate/x")], "");
+    assert!(told_before_the_file(&rig, "data", &reserved).await.starts_with("HTTP/1.1 403"));
+    let unknown = signed(&[("key", "k"), ("x-amz-copy-source", "other/k")], "");
+    assert!(told_before_the_file(&rig, "data", &unknown).await.starts_with("HTTP/1.1 501"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_refused_form_is_drained() {
+    let rig = Rig::new().await;
+    let body = form(&[("key".to_owned(), "k".to_owned())], &"x".repeat(300_000), END);
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let head = format!(
+        "POST /data HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=B\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    // the connection is whole: another request on it is answered
+    stream.write_all(b"GET /data/k HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 403").count(), 2, "{answers}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use sealgate::net::server::{Handler, Peer, ServerSettings};
 use sealgate::sigv4::uri::Query;
 use sealgate::store::identity::{Issuer, Origin, Source};
 use sealgate::store::settings::{Addressing, Profile, UpstreamSettings, UpstreamTimeouts};
-use sealgate::store::{Payload, StoreError, StoreRequest, Upstream};
+use sealgate::store::{Identity, Payload, StoreError, StoreRequest, Upstream};
 
 use super::rig::Server;
 
@@ -28,6 +28,8 @@ struct Fake {
     is_down: AtomicBool,
     /// Refuses what it issued, whatever the time.
     revoked: AtomicBool,
+    /// How long it takes to issue some.
+    slow_millis: AtomicU32,
     questions: Mutex<Vec<(Method, String, String)>>,
 }
 
@@ -109,6 +111,7 @@ impl Handler for Fake {
         let form = String::from_utf8_lossy(&form).into_owned();
         let (status, text) = self.answer(&head.method, head.uri.path(), &head.headers, &form);
         if head.uri.path() != "/bucket" {
+            tokio::time::sleep(Duration::from_millis(self.slow_millis.load(Ordering::Relaxed).into())).await;
             self.questions.lock().unwrap().push((head.method, head.uri.path().to_owned(), form));
         }
         let mut response = Response::new(body::full(bytes::Bytes::from(text)));
@@ -118,6 +121,10 @@ impl Handler for Fake {
 }
 
 fn upstream(address: std::net::SocketAddr, origin: Origin) -> Upstream {
+    upstream_of(address, origin, 64)
+}
+
+fn upstream_of(address: std::net::SocketAddr, origin: Origin, max_requests: u32) -> Upstream {
     let settings = UpstreamSettings {
         name: "main".to_owned(),
         endpoint: format!("http://{address}").parse().unwrap(),
@@ -132,12 +139,16 @@ fn upstream(address: std::net::SocketAddr, origin: Origin) -> Upstream {
             first_byte: Duration::from_secs(20),
             idle: Duration::from_secs(5),
         },
-        max_requests: 64,
+        max_requests,
     };
     Upstream::new(settings, Arc::new(SystemClock)).unwrap()
 }
 
 async fn ask(upstream: &Upstream) -> Result<(), StoreError> {
+    ask_as(upstream, Identity::Own).await
+}
+
+async fn ask_as(upstream: &Upstream, identity: Identity<'_>) -> Result<(), StoreError> {
     let request = StoreRequest {
         method: Method::GET,
         bucket: Some("bucket"),
@@ -145,7 +156,7 @@ async fn ask(upstream: &Upstream) -> Result<(), StoreError> {
         query: Query::default(),
         headers: http::HeaderMap::new(),
         body: Payload::Empty,
-        identity: sealgate::store::Identity::Own,
+        identity,
         trace: None,
     };
     upstream.send(request).await.map(drop)
@@ -263,8 +274,8 @@ async fn a_program_prints_credentials() {
     };
     let good = fake.json("SessionToken", "\"Version\":1,");
     let origin = script(&format!("[ \"$1\" = 'an argument; with `more`' ] && cat <<'E'\n{good}\nE"));
-    let upstream_of = |origin: Origin| upstream(server.address, origin);
-    ask(&upstream_of(origin)).await.unwrap();
+    let by = |origin: Origin| upstream(server.address, origin);
+    ask(&by(origin)).await.unwrap();
     let endless = "printf '{\"Version\":1,\"AccessKeyId\":\"%s\"}' $(head -c 100000 /dev/zero | tr '\\0' a)".to_owned();
     for text in [
         "exit 1".to_owned(),
@@ -275,12 +286,12 @@ async fn a_program_prints_credentials() {
         format!("cat <<'E'\n{}\nE", good.replace("\"Expiration\":\"2", "\"Expiration\":\"1")),
         endless,
     ] {
-        let error = ask(&upstream_of(script(&text))).await.unwrap_err();
+        let error = ask(&by(script(&text))).await.unwrap_err();
         assert!(matches!(error, StoreError::NoCredentials(_)), "{text}");
         assert!(!format!("{error} {error:?}").contains("secret"));
     }
     let missing = Origin::Process(vec!["/nowhere/helper".to_owned()]);
-    assert!(matches!(ask(&upstream_of(missing)).await, Err(StoreError::NoCredentials(_))));
+    assert!(matches!(ask(&by(missing)).await, Err(StoreError::NoCredentials(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,4 +312,65 @@ async fn what_the_store_refuses_is_replaced_but_not_at_every_request() {
     assert_eq!(fake.issued.load(Ordering::Relaxed), 2);
     fake.revoked.store(false, Ordering::Relaxed);
     ask(&upstream).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_asked_to_its_end_though_its_request_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fake, server) = Fake::start(Duration::from_mins(1)).await;
+    let upstream = upstream(server.address, origins(folder.path(), server.address).remove(1).1);
+    fake.slow_millis.store(800, Ordering::Relaxed);
+    // no client waits as long as the service takes
+    for _ in 0..12 {
+        if tokio::time::timeout(Duration::from_millis(200), ask(&upstream)).await.is_ok_and(|done| done.is_ok()) {
+            assert_eq!(fake.issued.load(Ordering::Relaxed), 1);
+            return;
+        }
+    }
+    panic!("asked {} times, and never done", fake.issued.load(Ordering::Relaxed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_refuses_is_used_until_there_is_better() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fake, server) = Fake::start(Duration::from_mins(1)).await;
+    let upstream = upstream(server.address, origins(folder.path(), server.address).remove(1).1);
+    ask(&upstream).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10_100)).await;
+    fake.is_down.store(true, Ordering::Relaxed);
+    fake.revoked.store(true, Ordering::Relaxed);
+    assert!(matches!(ask(&upstream).await, Err(StoreError::Credentials)));
+    fake.revoked.store(false, Ordering::Relaxed);
+    // the store was wrong, and nobody issues others
+    ask(&upstream).await.unwrap();
+    fake.is_down.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    ask(&upstream).await.unwrap();
+    assert_eq!(fake.issued.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_credentials_takes_no_place_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fake, server) = Fake::start(Duration::from_mins(1)).await;
+    let upstream = Arc::new(upstream_of(server.address, origins(folder.path(), server.address).remove(1).1, 1));
+    ask(&upstream).await.unwrap();
+    fake.slow_millis.store(20_000, Ordering::Relaxed);
+    let hanging = Issuer::new(Source::Asked(origins(folder.path(), server.address).remove(2).1));
+    let waits = tokio::spawn({
+        let upstream = Arc::clone(&upstream);
+        async move { ask_as(&upstream, Identity::Of(&hanging)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::timeout(Duration::from_secs(3), ask(&upstream)).await.expect("the place is taken").unwrap();
+    waits.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_leaves_others_behind_is_not_waited_for() {
+    let (fake, server) = Fake::start(Duration::from_mins(1)).await;
+    let good = fake.json("SessionToken", "\"Version\":1,");
+    let script = format!("sleep 30 & printf '%s' '{good}'");
+    let upstream = upstream(server.address, Origin::Process(vec!["/bin/sh".to_owned(), "-c".to_owned(), script]));
+    tokio::time::timeout(Duration::from_secs(8), ask(&upstream)).await.expect("it is waited for").unwrap();
 }

@@ -13,7 +13,7 @@ use sealgate::crypto::wrap::WrapAlg;
 use sealgate::embedded::face::Face;
 use sealgate::embedded::{Durability, Options, Store};
 use sealgate::gateway::settings::{
-    Access, BucketRule, CredentialRule, Limits, NamePattern, Settings, Template, Timeouts,
+    Access, BucketRule, CredentialRule, Limits, NamePattern, OriginPattern, Settings, Template, Timeouts,
 };
 use sealgate::gateway::{Components, Gateway};
 use sealgate::keys::keyring::{Argon2Params, Keyring, Readiness};
@@ -285,6 +285,10 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
         kek: kek.parse().unwrap(),
         recovery: true,
         verify_whole: plan.verify_whole,
+        cors_origins: ["https://app.example", "https://evil.example"]
+            .iter()
+            .filter_map(|o| OriginPattern::parse(o))
+            .collect(),
         destinations: name == "second",
         anonymous: (name == "other").then_some(Access::ReadOnly),
         state_bucket: plan.state_bucket.clone(),

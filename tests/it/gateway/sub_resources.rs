@@ -1,9 +1,13 @@
 //! What is the store's own passes as it is: documents of sub-resources, lists of versions; and GetObjectAttributes, which is
 //! answered from what is sealed. The provider that is asked is one that has such documents.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
+use super::liar::Told;
 use super::lies::Lied;
 use super::multipart::{complete, create, part};
 use super::rig::{Rig, elements, noise};
@@ -245,4 +249,42 @@ async fn documents_that_name_destinations_pass_where_the_configuration_says_so()
         assert_eq!(before, lied.liar.requests.lock().unwrap().len());
         put("second").await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_markers_of_records_do_not_keep_a_bucket() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let created = app.post("data", "k", &[("uploads", "")], "").await.unwrap();
+    let id = elements(&created.text(), "UploadId").remove(0);
+    app.send(Method::DELETE, "data", "k", &[("uploadId", &id)], &[], None).await.unwrap();
+    let asked = lied.liar.requests.lock().unwrap().clone();
+    let record = asked.iter().find(|asked| asked.is("DELETE", &asked.path) && asked.path.contains(".sealgate/"));
+    let record = record.unwrap().path.strip_prefix("/up-data/").unwrap().to_owned();
+    let is_there = Arc::new(AtomicBool::new(true));
+    lied.liar.lies({
+        let (record, is_there) = (record.clone(), Arc::clone(&is_there));
+        move |asked, told| {
+            let set = |told: &mut Told, status, body: String| {
+                (told.status, told.headers, told.body) = (status, http::HeaderMap::new(), body.into());
+            };
+            if asked.is("DELETE", "/up-data") && is_there.load(Ordering::Relaxed) {
+                set(told, StatusCode::CONFLICT, "<Error><Code>BucketNotEmpty</Code></Error>".to_owned());
+            } else if asked.is("DELETE", "/up-data") {
+                set(told, StatusCode::NO_CONTENT, String::new());
+            } else if asked.is("GET", "/up-data") && asked.query.contains("versions") {
+                let marker = format!(
+                    "<DeleteMarker><Key>{record}</Key><VersionId>v2</VersionId><IsLatest>true</IsLatest>\
+                     <LastModified>2026-01-01T00:00:00.000Z</LastModified></DeleteMarker>"
+                );
+                let body = format!("<ListVersionsResult><IsTruncated>false</IsTruncated>{marker}</ListVersionsResult>");
+                set(told, StatusCode::OK, body);
+            } else if asked.is("DELETE", &format!("/up-data/{record}")) && asked.query == "versionId=v2" {
+                is_there.store(false, Ordering::Relaxed);
+                set(told, StatusCode::NO_CONTENT, String::new());
+            }
+        }
+    });
+    app.send(Method::DELETE, "data", "", &[], &[], None).await.unwrap();
+    assert!(!is_there.load(Ordering::Relaxed));
 }
