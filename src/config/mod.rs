@@ -19,7 +19,7 @@ use reader::{At, Errors, Table};
 pub use reader::{ConfigError, ConfigErrors, parse_time};
 
 use crate::gateway::settings::{
-    Access, BucketRule, CredentialRule, Limits, NamePattern, OriginPattern, Settings, Template, Timeouts,
+    Access, BucketRule, CredentialRule, EtagMode, Limits, NamePattern, OriginPattern, Settings, Template, Timeouts,
 };
 use crate::keys::EntryName;
 use crate::object::{BucketId, TenantId};
@@ -586,9 +586,11 @@ impl Loader<'_> {
             let tenant = self.tenant(&mut table);
             let expected = "the name of a keyring entry is expected";
             let kek = table.required_parsed("kek", expected, |text| text.parse::<EntryName>().ok());
-            for (key, only) in [("mode", "strict"), ("ranges", "streamed"), ("etag", "opaque")] {
+            for (key, only) in [("mode", "strict"), ("ranges", "streamed")] {
                 table.only(key, only);
             }
+            let etag =
+                table.choice("etag", &[("opaque", EtagMode::Opaque), ("md5", EtagMode::Md5)]).unwrap_or_default();
             let anonymous = [("none", None), ("read", Some(Access::ReadOnly)), ("read-write", Some(Access::ReadWrite))];
             let anonymous = table.choice("anonymous", &anonymous).flatten();
             let mut cors_origins = Vec::new();
@@ -622,6 +624,7 @@ impl Loader<'_> {
                     recovery,
                     verify_whole,
                     anonymous,
+                    etag,
                     cors_origins,
                     destinations,
                     state_bucket: state_bucket.map(|at| at.value),

@@ -94,7 +94,11 @@ fn all_mistakes_are_named_at_once_with_their_lines() {
 fn what_is_not_built_is_an_unknown_key_or_value() {
     for (from, to) in [
         ("kek = \"default\"", "kek = \"default\"\nmode = \"migrate\""),
-        ("kek = \"default\"", "kek = \"default\"\netag = \"md5\""),
+        ("kek = \"default\"", "kek = \"default\"\netag = \"sha256\""),
+        ("kek = \"default\"", "kek = \"default\"\ncors_origins = [\"app.example\"]"),
+        ("kek = \"default\"", "kek = \"default\"\ncors_origins = [\"https://app.example/\"]"),
+        ("kek = \"default\"", "kek = \"default\"\ncors_origins = [\"https://*.*.example\"]"),
+        ("kek = \"default\"", "kek = \"default\"\ncors_origins = [\"null\"]"),
         ("kek = \"default\"", "kek = \"default\"\nreplica_of = \"x\""),
         ("[[tenant]]", "[audit]\nx = 1\n[[tenant]]"),
         ("[[tenant]]", "[residency]\n[[tenant]]"),
@@ -102,6 +106,22 @@ fn what_is_not_built_is_an_unknown_key_or_value() {
         ("provider = \"keyring\"", "provider = \"keyring\"\nlease = \"5m\""),
     ] {
         assert_eq!(errors(&GOOD.replacen(from, to, 1)).len(), 1, "{to}");
+    }
+}
+
+#[test]
+fn what_is_verified_whole_fits_in_the_memory_of_its_readers() {
+    let with = |memory: &str, bucket: &str| {
+        let text = GOOD.replacen("kek = \"default\"", &format!("kek = \"default\"\n{bucket}"), 1);
+        format!("{text}\n[limits]\nmemory = \"{memory}\"\n")
+    };
+    for (memory, bucket, fits) in [
+        ("64 MiB", "verify_whole = \"32 MiB\"", true),
+        ("64 MiB", "verify_whole = \"33 MiB\"", false),
+        ("64 MiB", "verify_whole = \"16 MiB\"\nanonymous = \"read\"", true),
+        ("64 MiB", "verify_whole = \"17 MiB\"\nanonymous = \"read\"", false),
+    ] {
+        assert_eq!(load(&with(memory, bucket)).is_ok(), fits, "{memory} {bucket}");
     }
 }
 

@@ -329,11 +329,12 @@ impl Face {
             Operation::DeleteObject { object, version_id } => {
                 no_version(version_id.as_deref())?;
                 let condition = write_condition(&accepted.headers)?;
-                if condition != WriteCondition::None {
-                    return Err(S3Error::not_implemented("A condition on DeleteObject"));
-                }
                 let (bucket, key) = (name_of(&object.bucket)?, object.key.clone());
-                self.blocking(move |store| store.delete(&bucket, &key)).await?;
+                self.blocking(move |store| match condition {
+                    WriteCondition::None => store.delete(&bucket, &key),
+                    condition => store.delete_if(&bucket, &key, condition),
+                })
+                .await?;
                 Ok(empty(StatusCode::NO_CONTENT))
             }
             Operation::DeleteObjects(bucket) => self.delete_many(bucket, &mut accepted, body).await,

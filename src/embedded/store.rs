@@ -336,6 +336,22 @@ impl Store {
         Ok(self.delete_many(bucket, std::slice::from_ref(key))?.first() == Some(&true))
     }
 
+    /// Removes an object if `condition` holds of what is there; answers whether something was.
+    pub fn delete_if(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        condition: WriteCondition,
+    ) -> Result<bool, StoreError> {
+        let (bucket, key) = (bucket.clone(), key.clone());
+        Ok(self.inner.index.write(None, move |tables| {
+            let id = tables.bucket(&bucket)?;
+            let old = tables.object(id, key.as_bytes())?;
+            condition.check(old.as_ref().map(ObjectRow::etag).as_ref())?;
+            tables.remove_object(id, key.as_bytes())
+        })?)
+    }
+
     /// Removes objects in one step; answers of each whether it was there. At most 1000.
     pub fn delete_many(&self, bucket: &BucketName, keys: &[ObjectKey]) -> Result<Vec<bool>, StoreError> {
         if keys.len() > 1000 {

@@ -236,6 +236,18 @@ fn an_empty_body_is_an_object_without_a_file() {
 }
 
 #[test]
+fn a_removal_may_depend_on_what_is_there() {
+    let (folder, store, b) = with_bucket();
+    let matches = |etag: &ETag| WriteCondition::IfMatch(etag.clone());
+    let etag = put(&store, &b, b"k", b"old").etag;
+    let refused = store.delete_if(&b, &key("k"), matches(&ETag::new("other")));
+    assert!(matches!(refused, Err(StoreError::PreconditionFailed)));
+    assert_eq!((get(&store, &b, b"k").unwrap(), files(folder.path())), (b"old".to_vec(), 1));
+    assert!(store.delete_if(&b, &key("k"), matches(&etag)).unwrap());
+    assert!(matches!(store.delete_if(&b, &key("k"), matches(&etag)), Err(StoreError::NoSuchKey)));
+}
+
+#[test]
 fn a_writer_that_is_dropped_or_refused_leaves_nothing() {
     let (folder, store, b) = with_bucket();
     let mut writer = store.put(&b, &key("k")).unwrap();

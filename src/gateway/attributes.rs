@@ -49,7 +49,9 @@ impl Call<'_> {
         }
         let mut answer = GetObjectAttributesResponse::default();
         if wants(ObjectAttribute::Etag) {
-            answer.etag = upstream_etag(&opening.headers).map(|upstream| etag::downstream(&upstream));
+            let mode = opening.source.place.rule.etag;
+            let named = opening.plaintext_etag(self.core, mode, tail.as_deref()).await?;
+            answer.etag = named.or_else(|| upstream_etag(&opening.headers).map(|upstream| etag::downstream(&upstream)));
         }
         if wants(ObjectAttribute::Checksum) {
             let in_tail = tail.as_ref().and_then(|tail| tail.opened.trailer().digests().checksum.clone());

@@ -11,12 +11,13 @@ use super::error::{Failure, FailureSlot};
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, quoted};
 use super::list::listed_etag;
 use super::policy::{Place, Right};
-use super::pump::{self, ChecksumSlot, Plaintext};
-use super::read::{Opening, begun_again, conditions, range_reader};
+use super::pump::{self, DigestsSlot, Plaintext};
+use super::read::{Asked, Opening, begun_again, conditions, range_reader};
+use super::settings::EtagMode;
 use super::tails;
 use super::upstream::{Source, Stored, changed, discard_answer};
-use super::write::{NewObject, write_condition};
-use crate::digest::{ChecksumHasher, ChecksumType};
+use super::write::NewObject;
+use crate::digest::{ChecksumAlgorithm, ChecksumHasher, ChecksumType, hex};
 use crate::format::context::Context;
 use crate::format::layout::Layout;
 use crate::format::metadata::Metadata;
@@ -75,7 +76,7 @@ impl Call<'_> {
         }
         let metadata = self.copied_metadata(&opening.envelope, directive)?;
         let mut to_store = forwarded(request);
-        to_store.extend(write_condition(request, &place)?);
+        to_store.extend(self.write_condition(&place, &object.key, None).await?);
         let shares_key = place.rule.tenant == opening.source.place.rule.tenant
             && place.rule.kek == opening.source.place.rule.kek
             && place.rule.upstream == opening.source.place.rule.upstream
@@ -104,11 +105,16 @@ impl Call<'_> {
             reads.insert(HeaderName::from_static("x-amz-expected-bucket-owner"), owner.clone());
         }
         let source = Source::new(origin, from.object.key.clone(), from.version_id.clone(), &reads, self.exchange);
-        let conditions = conditions(&self.accepted.headers, true)?;
-        let opening = self.core.head_object(source.clone(), Some(&conditions)).await.map_err(|failure| {
+        let mode = source.place.rule.etag;
+        let Asked { to_store, ours } = conditions(&self.accepted.headers, true, mode)?;
+        let opening = self.core.head_object(source.clone(), Some(&to_store)).await.map_err(|failure| {
             // a copy answers 412 where a read answers 304
             if failure.code() == ErrorCode::NotModified { ErrorCode::PreconditionFailed.into() } else { failure }
         })?;
+        if let Some(ours) = &ours {
+            let named = opening.plaintext_etag(self.core, mode, None).await?;
+            opening.judge(ours, named.as_deref(), true, self.core.now())?;
+        }
         Ok((place, source, opening))
     }
 
@@ -143,7 +149,8 @@ impl Call<'_> {
         mut to_store: HeaderMap,
     ) -> Result<Response<Body>, Failure> {
         // the layout is checked before anything is written
-        opening.layout(self.core).await?;
+        let (_, tail) = opening.layout(self.core).await?;
+        let named = opening.plaintext_etag(self.core, place.rule.etag, tail.as_deref()).await?;
         let context = Context::object(&place.address(&object.key));
         let envelope = &opening.envelope;
         let sealed = self.core.seal_header(place, &context, envelope.body(), &mut metadata, envelope.dek()).await?;
@@ -189,23 +196,24 @@ impl Call<'_> {
         if copied.etag.is_none() {
             let there = self.core.head_object(copied, None).await?;
             if *there.envelope.tag() != sealed.header.tag() {
-                return Ok(Self::copied(&result, out));
+                return Ok(Self::copied(&result, named, out));
             }
             copied = there.source;
         }
         match tails::read(&copied, envelope, opening.shape.total).await {
-            Ok(_) => Ok(Self::copied(&result, out)),
+            Ok(_) => Ok(Self::copied(&result, named, out)),
             Err(failure) => match failure.code() {
                 // written over since, or archived
-                ErrorCode::OperationAborted | ErrorCode::InvalidObjectState => Ok(Self::copied(&result, out)),
+                ErrorCode::OperationAborted | ErrorCode::InvalidObjectState => Ok(Self::copied(&result, named, out)),
                 _ => Err(failure),
             },
         }
     }
 
-    fn copied(result: &CopyResult, mut out: HeaderMap) -> Response<Body> {
-        let shown =
-            CopyResult { etag: listed_etag(&result.etag), last_modified: result.last_modified, checksums: Vec::new() };
+    /// The answer; `named` is the ETag in place of the store's.
+    fn copied(result: &CopyResult, named: Option<String>, mut out: HeaderMap) -> Response<Body> {
+        let etag = named.map_or_else(|| listed_etag(&result.etag), |named| quoted(&named));
+        let shown = CopyResult { etag, last_modified: result.last_modified, checksums: Vec::new() };
         let mut response = document(shown.to_xml(CopyKind::Object));
         *response.status_mut() = StatusCode::OK;
         out.remove(header::ETAG);
@@ -247,13 +255,18 @@ impl Call<'_> {
         }
         let len = tail.layout.plaintext_len();
         let plain = PlaintextRange::new(0, len).ok_or_else(|| Failure::ours("an object of negative length"))?;
-        let plaintext = Self::opened_source(opening, tail.layout, plain, None)?;
+        let known = metadata.content_md5().or(carried.md5);
+        let is_wanted = place.rule.etag == EtagMode::Md5 && known.is_none();
+        let hasher = is_wanted.then(|| Box::new(ChecksumHasher::new(ChecksumAlgorithm::Md5)));
+        let plaintext = Self::opened_source(opening, tail.layout, plain, hasher)?;
         let new = NewObject { place, key: &object.key, metadata, headers: to_store, plaintext, len, carried };
-        let (answer, _) = self.put_sealed(new).await?;
+        let (answer, verified) = self.put_sealed(new).await?;
+        let made = verified.extra.as_ref().map(|extra| hex(extra.as_bytes()));
+        let named = known.map(|md5| hex(&md5)).or(made).filter(|_| place.rule.etag == EtagMode::Md5);
         let out = passed_back(&answer.headers);
         let etag = headers::upstream_etag(&answer.headers).unwrap_or_default();
         let result = CopyResult { etag: quoted(&etag), last_modified: self.core.now(), checksums: Vec::new() };
-        Ok(Self::copied(&result, out))
+        Ok(Self::copied(&result, named, out))
     }
 
     /// A range of a copy's source as plaintext; `hasher` makes a checksum of it that is wanted.
@@ -267,7 +280,7 @@ impl Call<'_> {
         let failure = FailureSlot::default();
         let (reader, until) = range_reader(&envelope, layout, plain)?;
         let stored = Stored::unread(source, shape.total, until);
-        let body = pump::open(reader, stored, plain.len(), failure.clone(), (None, ChecksumSlot::default()));
+        let body = pump::open(reader, stored, plain.len(), failure.clone(), (None, DigestsSlot::default()));
         Ok(Plaintext::Opened { body, failure, hasher })
     }
 }

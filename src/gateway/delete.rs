@@ -8,7 +8,6 @@ use super::error::Failure;
 use super::headers::{forwarded, passed_back};
 use super::policy::Right;
 use super::upstream::discard_answer;
-use super::write::write_condition;
 use crate::ingress::answer;
 use crate::net::body::{self, Body};
 use crate::s3::error::{ErrorCode, S3Error};
@@ -33,7 +32,7 @@ impl Call<'_> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Change)?;
         self.exchange.note_place(&place);
         let mut headers = forwarded(&self.accepted.headers);
-        headers.extend(write_condition(&self.accepted.headers, &place)?);
+        headers.extend(self.write_condition(&place, &object.key, version).await?);
         let mut query = Query::default();
         if let Some(version) = version {
             query.push("versionId", version);

@@ -6,11 +6,15 @@ use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::{HeaderName, HeaderValue, header};
+
+use super::etag;
+use super::headers::quoted;
 use crate::crypto::random::RandomError;
 use crate::format::{OpenError, SealError};
 use crate::keys::{KeyError, KeyErrorKind};
 use crate::s3::error::{ErrorCode, S3Error};
-use crate::s3::xml::XmlError;
+use crate::s3::xml::{XmlError, unquoted};
 use crate::sigv4::uri::UriError;
 use crate::store::StoreError;
 use crate::telemetry::Blame;
@@ -46,8 +50,8 @@ pub(super) struct Details {
     pub(super) alert: Option<&'static str>,
     /// Seconds after which trying again is worth it.
     pub(super) retry_after: Option<u32>,
-    /// `ETag` and `Last-Modified` of an answer that the store gave a condition's verdict with.
-    pub(super) validators: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// `ETag` and `Last-Modified` of what a condition's verdict is about, as clients see them.
+    pub(super) validators: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Failure {
@@ -123,7 +127,7 @@ impl From<StoreError> for Failure {
                 if let Some(seconds) = refused.retry_after {
                     failure.retry_after = Some(seconds);
                 }
-                failure.validators = refused.validators;
+                failure.validators = refused.validators.into_iter().filter_map(shown).collect();
                 failure
             }
             StoreError::Credentials | StoreError::Clock | StoreError::NoCredentials(_) => {
@@ -137,6 +141,15 @@ impl From<StoreError> for Failure {
             _ => Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause),
         }
     }
+}
+
+/// A validator of the store's as clients see it.
+fn shown((name, value): (HeaderName, HeaderValue)) -> Option<(HeaderName, HeaderValue)> {
+    if name != header::ETAG {
+        return Some((name, value));
+    }
+    let etag = etag::downstream(unquoted(value.to_str().ok()?));
+    Some((name, HeaderValue::from_str(&quoted(&etag)).ok()?))
 }
 
 /// The code of an answer whose body has none: HEAD's.

@@ -1,8 +1,12 @@
-//! ETags as clients see them: the store's, marked so that nobody takes them for the MD5 of the plaintext.
+//! ETags as clients see them: the store's, marked so that nobody takes them for the MD5 of the plaintext; or, where a bucket's
+//! rule says so, that MD5 itself.
 //!
 //! A store's ETag without a dash gets `-0` behind it; clients that compare an ETag with an MD5 do so only if it has no dash.
 //! The way back is exact, so that conditions can be judged by the store.
 
+use crate::digest::{ChecksumAlgorithm, ChecksumType, hex};
+use crate::format::metadata::Metadata;
+use crate::format::trailer::Digests;
 use crate::s3::conditional::EtagCondition;
 
 /// The ETag shown for a store's ETag; both without quotes.
@@ -19,6 +23,29 @@ pub fn upstream(downstream: &str) -> String {
         // MD5s and the like: no object of ours is shown with one
         None if !downstream.contains('-') => format!("{downstream}-none"),
         _ => downstream.to_owned(),
+    }
+}
+
+/// Whether an ETag can only be one that was made of the store's, never one of a plaintext.
+#[must_use]
+pub fn is_marked(downstream: &str) -> bool {
+    downstream.ends_with("-0")
+}
+
+/// The ETag that S3 gives a plaintext, without quotes, as far as it is known: the MD5 of the whole, or that of the parts' MD5s
+/// with their number. `digests` are those of the object's trailer, if that was read.
+#[must_use]
+pub fn of_plaintext(metadata: &Metadata, digests: Option<&Digests>) -> Option<String> {
+    if let Some(md5) = metadata.content_md5().or_else(|| digests?.md5) {
+        return Some(hex(&md5));
+    }
+    let in_trailer = digests.and_then(|digests| digests.checksum.clone());
+    let (checksum, parts) = in_trailer.or_else(|| Some((metadata.checksum()?, 0)))?;
+    let value = hex(checksum.value());
+    match checksum.over() {
+        _ if checksum.algorithm() != ChecksumAlgorithm::Md5 => None,
+        ChecksumType::FullObject => Some(value),
+        ChecksumType::Composite => (parts > 0).then(|| format!("{value}-{parts}")),
     }
 }
 

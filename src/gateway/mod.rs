@@ -435,12 +435,8 @@ fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Bod
     if let Some(seconds) = failure.retry_after {
         out.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    for (name, value) in failure.validators.iter().filter(|_| is_unmodified) {
-        let mapped = value.to_str().ok().filter(|_| *name == header::ETAG).and_then(|text| {
-            let etag = etag::downstream(crate::s3::xml::unquoted(text));
-            HeaderValue::from_str(&headers::quoted(&etag)).ok()
-        });
-        out.insert(name.clone(), mapped.unwrap_or_else(|| value.clone()));
+    if is_unmodified {
+        out.extend(failure.validators.iter().cloned());
     }
     response
 }

@@ -18,7 +18,7 @@ use super::generate::{Yielder, generate};
 use super::upstream::Stored;
 use crate::crypto::aead::TAG_LEN;
 use crate::crypto::wrap::{DataKey, RECORD_LEN};
-use crate::digest::ChecksumHasher;
+use crate::digest::{ChecksumAlgorithm, ChecksumHasher};
 use crate::format::metadata::Checksum;
 use crate::format::open::{BodyReader, Opened, Verified};
 use crate::format::parts::{HEAD_LEN, PartSealer};
@@ -37,6 +37,8 @@ static ZEROS: [u8; CHUNK_LEN] = [0; CHUNK_LEN];
 pub(super) enum Plaintext {
     /// Of a request.
     Ingress(Box<IngressBody>),
+    /// Of a request, read and verified already.
+    Held(Option<Bytes>, Option<VerifiedBody>),
     /// Of an opened object, which `failure` explains if it breaks off.
     Opened {
         /// Its plaintext.
@@ -52,6 +54,7 @@ impl Plaintext {
     async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
             Self::Ingress(body) => Ok(body.piece().await?),
+            Self::Held(bytes, _) => Ok(bytes.take().filter(|bytes| !bytes.is_empty())),
             Self::Opened { body, failure, hasher } => loop {
                 return match body.frame().await {
                     None => Ok(None),
@@ -74,10 +77,10 @@ impl Plaintext {
 
     /// What was verified of it, after its end.
     fn verified(&mut self) -> Result<VerifiedBody, Failure> {
+        let unverified = || Failure::ours("a body ended without being verified");
         match self {
-            Self::Ingress(body) => {
-                body.take_verified().ok_or_else(|| Failure::ours("a body ended without being verified"))
-            }
+            Self::Ingress(body) => body.take_verified().ok_or_else(unverified),
+            Self::Held(_, verified) => verified.take().ok_or_else(unverified),
             Self::Opened { hasher, .. } => {
                 Ok(VerifiedBody { md5: None, checksum: None, extra: hasher.take().map(|hasher| hasher.finish()) })
             }
@@ -202,9 +205,8 @@ pub(super) async fn zeros(out: &Yielder, mut len: u64) {
 fn digests(body: &VerifiedBody, carried: Digests) -> Result<Digests, Failure> {
     use crate::digest::ChecksumType;
     let mut digests = carried;
-    if body.md5.is_some() {
-        digests.md5 = body.md5;
-    }
+    let extra = body.extra.as_ref().filter(|extra| extra.algorithm() == ChecksumAlgorithm::Md5);
+    digests.md5 = body.md5.or(digests.md5).or_else(|| extra?.as_bytes().try_into().ok());
     if let Some(value) = &body.checksum {
         digests.checksum = Some((Checksum::new(value.algorithm(), ChecksumType::FullObject, value.as_bytes())?, 0));
     }
@@ -254,8 +256,8 @@ impl VerifiedSlot {
     }
 }
 
-/// Where the checksum that a simple object's trailer holds is left, once its whole body was verified.
-pub(super) type ChecksumSlot = Arc<OnceLock<(Checksum, u16)>>;
+/// Where the digests that an object's trailer holds are left, once its whole body was verified.
+pub(super) type DigestsSlot = Arc<OnceLock<Digests>>;
 
 /// The plaintext of `len` bytes that `reader` opens from what is stored. `lease` is the memory that the transfer takes.
 pub(super) fn open(
@@ -263,11 +265,11 @@ pub(super) fn open(
     stored: Stored,
     len: u64,
     failure: FailureSlot,
-    (lease, checksum): (Option<Lease>, ChecksumSlot),
+    (lease, digests): (Option<Lease>, DigestsSlot),
 ) -> Body {
     generate(len, failure, move |out| async move {
         let _held = lease;
-        open_into(reader, stored, out, checksum).await
+        open_into(reader, stored, out, digests).await
     })
 }
 
@@ -277,11 +279,11 @@ async fn open_into(
     mut reader: BodyReader,
     mut stored: Stored,
     out: Yielder,
-    checksum: ChecksumSlot,
+    digests: DigestsSlot,
 ) -> Result<(), Failure> {
     let leave = |verified: &Verified| {
-        if let Some(found) = verified.trailer().and_then(|trailer| trailer.digests().checksum.clone()) {
-            let _ = checksum.set(found);
+        if let Some(trailer) = verified.trailer() {
+            let _ = digests.set(trailer.digests().clone());
         }
     };
     let mut held_back = Bytes::new();

@@ -11,12 +11,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use super::error::Failure;
 use super::etag;
 use super::generate::begun;
-use super::headers::{envelope_text, insert_checksum, object_headers, passed_back, upstream_etag};
+use super::headers::{envelope_text, insert_checksum, object_headers, passed_back, quoted, upstream_etag};
 use super::policy::Right;
-use super::pump::{self, ChecksumSlot};
+use super::pump::{self, DigestsSlot};
+use super::settings::EtagMode;
 use super::tails::Tail;
 use super::upstream::{Shape, Source, Stored, changed, discard, pin};
 use super::{Call, Core, TRANSFER_BASE};
+use crate::clock::Timestamp;
 use crate::format::envelope::Envelope;
 use crate::format::geometry;
 use crate::format::layout::Layout;
@@ -25,20 +27,35 @@ use crate::format::suite::{CHUNK_LEN, SEALED_CHUNK_LEN};
 use crate::ingress::fields;
 use crate::net::body::{self, Body, collect};
 use crate::object::{PartNumber, PlaintextRange};
-use crate::s3::conditional::Conditions;
+use crate::s3::conditional::{Conditions, EtagCondition, Verdict};
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::ReadObject;
 use crate::s3::range::{RangeSpec, content_range};
 use crate::s3::xml::unquoted;
-use crate::sigv4::{Headers, format_http_date};
+use crate::sigv4::{Headers, format_http_date, parse_http_date};
 use crate::store::Answer;
 
-/// The conditions of a read as the store must judge them. One that cannot be read is refused: a guard must not be dropped.
-pub(super) fn conditions(headers: &HeaderMap, copy_source: bool) -> Result<HeaderMap, Failure> {
+/// The conditions of a read.
+pub(super) struct Asked {
+    /// As the store must judge them.
+    pub(super) to_store: HeaderMap,
+    /// As they are judged here, for the store knows no ETag of the plaintext; then `to_store` is empty.
+    pub(super) ours: Option<Conditions>,
+}
+
+/// The conditions of a read. One that cannot be read is refused: a guard must not be dropped.
+pub(super) fn conditions(headers: &HeaderMap, copy_source: bool, mode: EtagMode) -> Result<Asked, Failure> {
     let received = fields(headers);
     let view = Headers::new(&received);
     let asked = if copy_source { Conditions::of_copy_source(view) } else { Conditions::of(view) }?;
     let mut out = HeaderMap::new();
+    let is_plain = |condition: &EtagCondition| match condition {
+        EtagCondition::Any => false,
+        EtagCondition::OneOf(tags) => tags.iter().any(|tag| !etag::is_marked(tag)),
+    };
+    if mode == EtagMode::Md5 && [&asked.if_match, &asked.if_none_match].into_iter().flatten().any(is_plain) {
+        return Ok(Asked { to_store: out, ours: Some(asked) });
+    }
     for (name, condition) in [(header::IF_MATCH, asked.if_match), (header::IF_NONE_MATCH, asked.if_none_match)] {
         if let Some(condition) = condition {
             insert(&mut out, name, &etag::upstream_condition(&condition))?;
@@ -53,7 +70,7 @@ pub(super) fn conditions(headers: &HeaderMap, copy_source: bool) -> Result<Heade
             insert(&mut out, name, &format_http_date(time))?;
         }
     }
-    Ok(out)
+    Ok(Asked { to_store: out, ours: None })
 }
 
 /// What of an object is read.
@@ -81,6 +98,61 @@ impl Opening {
             Ok((tail.layout.clone(), Some(tail)))
         } else {
             Ok((Layout::simple(&self.envelope, self.shape.total)?, None))
+        }
+    }
+
+    /// The ETag that a bucket of this mode shows in place of the store's, if the plaintext's is known. Where the header does
+    /// not say it, the tail is read.
+    pub(super) async fn plaintext_etag(
+        &self,
+        core: &Core,
+        mode: EtagMode,
+        tail: Option<&Tail>,
+    ) -> Result<Option<String>, Failure> {
+        if mode == EtagMode::Opaque {
+            return Ok(None);
+        }
+        let metadata = self.envelope.metadata();
+        let found = etag::of_plaintext(metadata, tail.map(|tail| tail.opened.trailer().digests()));
+        if found.is_some() || tail.is_some() {
+            return Ok(found);
+        }
+        match core.tails.of(&self.source, &self.envelope, self.shape.total).await {
+            Ok(tail) => Ok(etag::of_plaintext(metadata, Some(tail.opened.trailer().digests()))),
+            // it is archived
+            Err(failure) if failure.code() == ErrorCode::InvalidObjectState => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Judges conditions by all that the object goes by. `named`: the ETag of its plaintext.
+    pub(super) fn judge(
+        &self,
+        asked: &Conditions,
+        named: Option<&str>,
+        copy_source: bool,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let opaque = etag::downstream(self.source.etag.as_deref().unwrap_or_default());
+        let date = self.headers.get(header::LAST_MODIFIED);
+        let last_modified = date.and_then(|value| parse_http_date(value.to_str().ok()?));
+        let last_modified = last_modified.ok_or_else(|| Failure::upstream("the store does not date an object"))?;
+        let etags: Vec<&str> = std::iter::once(opaque.as_str()).chain(named).collect();
+        let verdict = if copy_source {
+            asked.judge_copy_source(&etags, last_modified, now)
+        } else {
+            asked.judge(&etags, last_modified, now)
+        };
+        match verdict {
+            Verdict::Proceed => Ok(()),
+            Verdict::PreconditionFailed => Err(ErrorCode::PreconditionFailed.into()),
+            Verdict::NotModified => {
+                let mut failure = Failure::from(ErrorCode::NotModified);
+                let etag = HeaderValue::from_str(&quoted(named.unwrap_or(&opaque))).ok();
+                let validators = [(header::ETAG, etag), (header::LAST_MODIFIED, date.cloned())];
+                failure.validators = validators.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+                Err(failure)
+            }
         }
     }
 }
@@ -170,24 +242,33 @@ impl Call<'_> {
         read: &ReadObject,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Failure> {
-        let opening = self.core.head_object(source, Some(&conditions(headers, false)?)).await?;
+        let mode = source.place.rule.etag;
+        let asked = conditions(headers, false, mode)?;
+        let opening = self.core.head_object(source, Some(&asked.to_store)).await?;
         let (layout, tail) = match opening.layout(self.core).await {
             // its tail cannot be read, but its length says that of the plaintext, as in lists
             Err(failure)
                 if failure.code() == ErrorCode::InvalidObjectState && matches!(selection, Selection::Whole) =>
             {
+                if let Some(ours) = &asked.ours {
+                    opening.judge(ours, None, false, self.core.now())?;
+                }
                 let len = geometry::plaintext_len(opening.shape.total).ok_or(failure)?;
-                let facts = Facts { opening: &opening, len, parts: 0, tail: None, selected: None };
+                let facts = Facts { opening: &opening, len, parts: 0, tail: None, named: None, selected: None };
                 return facts.response(read, headers);
             }
             found => found?,
         };
+        let named = opening.plaintext_etag(self.core, mode, tail.as_deref()).await?;
+        if let Some(ours) = &asked.ours {
+            opening.judge(ours, named.as_deref(), false, self.core.now())?;
+        }
         let selected = select(selection, &layout)?;
         let tail = match self.tail_for_checksum(&opening, selected, tail).await {
             Err(failure) if failure.code() == ErrorCode::InvalidObjectState => None,
             tail => tail?,
         };
-        Facts::new(&opening, &layout, tail.as_deref(), selected).response(read, headers)
+        Facts::new(&opening, &layout, tail.as_deref(), named, selected).response(read, headers)
     }
 
     /// A simple object's tail, where the checksum that is asked for came behind its body, so that its header has none.
@@ -229,11 +310,12 @@ impl Call<'_> {
         read: &ReadObject,
         headers: &HeaderMap,
     ) -> Result<Response<Body>, Failure> {
-        let conditions = conditions(headers, false)?;
+        let mode = source.place.rule.etag;
+        let Asked { to_store: conditions, ours } = conditions(headers, false, mode)?;
         let if_range = headers.get(header::IF_RANGE).filter(|_| matches!(selection, Selection::Range(_)));
         // a suffix and a part are somewhere that only the object's length tells
-        let by_head =
-            if_range.is_some() || matches!(selection, Selection::Range(RangeSpec::Suffix(_)) | Selection::Part(_));
+        let names_object = if_range.is_some() || ours.is_some();
+        let by_head = names_object || matches!(selection, Selection::Range(RangeSpec::Suffix(_)) | Selection::Part(_));
         let (opening, body) = if by_head {
             (self.core.head_object(source, Some(&conditions)).await?, None)
         } else {
@@ -261,12 +343,19 @@ impl Call<'_> {
                 opened => opened.map(|(opening, body)| (opening, Some(body)))?,
             }
         };
+        let (layout, tail) = opening.layout(self.core).await?;
+        let mut named = None;
+        if names_object {
+            named = opening.plaintext_etag(self.core, mode, tail.as_deref()).await?;
+        }
+        if let Some(ours) = &ours {
+            opening.judge(ours, named.as_deref(), false, self.core.now())?;
+        }
         if let Some(validator) = if_range
-            && !is_current(validator, &opening.headers)
+            && !is_current(validator, &opening.headers, named.as_deref())
         {
             selection = Selection::Whole;
         }
-        let (layout, tail) = opening.layout(self.core).await?;
         let selected = select(selection, &layout)?;
         // of a multipart object the bytes of a range were asked for as if it were simple
         let body = match body {
@@ -283,30 +372,40 @@ impl Call<'_> {
         let is_multipart = tail.is_some();
         // of what is read whole before it is answered, the tail comes with the rest
         let is_held = layout.plaintext_len() <= opening.source.place.rule.verify_whole;
-        let tail = if is_held { tail } else { self.tail_for_checksum(&opening, selected, tail).await? };
-        let facts = Facts::new(&opening, &layout, tail.as_deref(), selected);
+        let comes_along = is_held && selected.is_none();
+        let tail = if comes_along { tail } else { self.tail_for_checksum(&opening, selected, tail).await? };
+        if !names_object && !comes_along {
+            named = opening.plaintext_etag(self.core, mode, tail.as_deref()).await?;
+        }
+        let facts = Facts::new(&opening, &layout, tail.as_deref(), named, selected);
         let mut response = facts.response(read, headers)?;
-        let checksum = ChecksumSlot::default();
-        let body = self.opened_body(opening, body, (layout, is_multipart, selected), Arc::clone(&checksum)).await;
+        let (digests, envelope) = (DigestsSlot::default(), Arc::clone(&opening.envelope));
+        let body = self.opened_body(opening, body, (layout, is_multipart, selected), Arc::clone(&digests)).await;
         let body = body?;
-        if let Some((checksum, parts)) = checksum.get()
-            && is_held
-            && selected.is_none()
-            && wants_checksum(headers)
-        {
-            insert_checksum(checksum, Some(*parts), response.headers_mut());
+        if comes_along {
+            let out = response.headers_mut();
+            if let Some((checksum, parts)) = digests.get().and_then(|digests| digests.checksum.as_ref())
+                && wants_checksum(headers)
+            {
+                insert_checksum(checksum, Some(*parts), out);
+            }
+            if mode == EtagMode::Md5
+                && let Some(named) = etag::of_plaintext(envelope.metadata(), digests.get())
+            {
+                insert(out, header::ETAG, &quoted(&named))?;
+            }
         }
         Ok(response.map(|_| body))
     }
 
-    /// The plaintext of what was selected. A short one is verified before it is answered: then `checksum` has what its
-    /// trailer says.
+    /// The plaintext of what was selected. A short one is verified before it is answered: then `digests` has what its trailer
+    /// says.
     async fn opened_body(
         &self,
         opening: Opening,
         body: Option<Body>,
         (layout, is_multipart, selected): (Layout, bool, Option<Selected>),
-        checksum: ChecksumSlot,
+        digests: DigestsSlot,
     ) -> Result<Body, Failure> {
         let Opening { source, envelope, shape, .. } = opening;
         let (total, failure) = (shape.total, source.exchange.failure.clone());
@@ -328,12 +427,12 @@ impl Call<'_> {
         let reason = || failure.take().unwrap_or_else(|| Failure::ours("a body broke off without a reason"));
         if let Some(held) = held {
             let lease = self.core.reserve(self.exchange, held.saturating_add(TRANSFER_BASE)).await?;
-            let opened = pump::open(reader, stored, len, failure.clone(), (None, checksum));
+            let opened = pump::open(reader, stored, len, failure.clone(), (None, digests));
             let bytes = collect(opened, held).await.map_err(|_| reason())?;
             return Ok(body::held(bytes, lease));
         }
         let lease = self.core.reserve_transfer(self.exchange, len).await?;
-        begun(pump::open(reader, stored, len, failure.clone(), (Some(lease), checksum))).await.map_err(|_| reason())
+        begun(pump::open(reader, stored, len, failure.clone(), (Some(lease), digests))).await.map_err(|_| reason())
     }
 }
 
@@ -401,8 +500,11 @@ fn check_shape(selection: Selection, shape: Shape) -> Result<(), Failure> {
 }
 
 /// Whether `If-Range` names the object as it is.
-fn is_current(validator: &HeaderValue, answer: &HeaderMap) -> bool {
+fn is_current(validator: &HeaderValue, answer: &HeaderMap, named: Option<&str>) -> bool {
     let Ok(text) = validator.to_str() else { return false };
+    if named.is_some_and(|named| text == quoted(named)) {
+        return true;
+    }
     match upstream_etag(answer) {
         Some(etag) if text.starts_with('"') => etag::upstream(unquoted(text)) == etag,
         _ => answer.get(header::LAST_MODIFIED).is_some_and(|value| value.as_bytes() == text.as_bytes()),
@@ -416,17 +518,28 @@ struct Facts<'a> {
     len: u64,
     parts: usize,
     tail: Option<&'a Tail>,
+    /// The ETag in place of the store's.
+    named: Option<String>,
     selected: Option<Selected>,
 }
 
 impl<'a> Facts<'a> {
-    fn new(opening: &'a Opening, layout: &Layout, tail: Option<&'a Tail>, selected: Option<Selected>) -> Self {
-        Self { opening, len: layout.plaintext_len(), parts: layout.segments().len(), tail, selected }
+    fn new(
+        opening: &'a Opening,
+        layout: &Layout,
+        tail: Option<&'a Tail>,
+        named: Option<String>,
+        selected: Option<Selected>,
+    ) -> Self {
+        Self { opening, len: layout.plaintext_len(), parts: layout.segments().len(), tail, named, selected }
     }
 
     fn response(&self, read: &ReadObject, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
         let mut out = passed_back(&self.opening.headers);
         object_headers(self.opening.envelope.metadata(), &read.overrides, &mut out)?;
+        if let Some(named) = &self.named {
+            insert(&mut out, header::ETAG, &quoted(named))?;
+        }
         out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         let (mut status, mut len) = (StatusCode::OK, self.len);
         match self.selected {

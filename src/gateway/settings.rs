@@ -160,6 +160,8 @@ pub struct BucketRule {
     pub verify_whole: u64,
     /// What may be done here without a signature, as far as the store allows it too.
     pub anonymous: Option<Access>,
+    /// What clients see as an object's ETag.
+    pub etag: EtagMode,
     /// Pages of which origins the store's CORS rules may let in.
     pub cors_origins: Vec<OriginPattern>,
     /// Whether applications may name other buckets, topics and queues, in rules of replication and notification: the store
@@ -167,6 +169,16 @@ pub struct BucketRule {
     pub destinations: bool,
     /// The upstream bucket that holds the records of unfinished uploads, if not this one.
     pub state_bucket: Option<String>,
+}
+
+/// What clients see as an object's ETag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EtagMode {
+    /// The store's, marked.
+    #[default]
+    Opaque,
+    /// The MD5 of the plaintext, where it is known. Lists show the store's all the same.
+    Md5,
 }
 
 /// A bucket as one request means it.

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::Call;
 use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::etag;
-use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, insert_checksum, passed_back};
+use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, insert_checksum, passed_back, quoted};
 use super::policy::{Place, Right};
 use super::pump::{self, ObjectKeys, Plaintext, VerifiedSlot};
+use super::settings::EtagMode;
+use super::upstream::Source;
 use crate::crypto::wrap::DataKey;
-use crate::digest::ChecksumType;
+use crate::digest::{ChecksumType, hex};
 use crate::format::context::Context;
 use crate::format::envelope::HeaderBody;
 use crate::format::geometry::{MAX_SINGLE_PUT_LEN, object_len};
@@ -31,26 +34,19 @@ use crate::sigv4::Headers;
 use crate::store::{Answer, Payload, StoreRequest};
 
 /// The condition of a write, as the store must judge it.
-pub(super) fn write_condition(headers: &HeaderMap, place: &Place) -> Result<HeaderMap, Failure> {
-    let received = fields(headers);
+fn to_store(condition: &WriteCondition, place: &Place) -> Result<HeaderMap, Failure> {
     let mut out = HeaderMap::new();
-    match WriteCondition::of(Headers::new(&received))? {
-        WriteCondition::Always => {}
-        WriteCondition::IfAbsent => {
-            out.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
-        WriteCondition::IfPresent => {
-            out.insert(header::IF_MATCH, HeaderValue::from_static("*"));
-        }
-        WriteCondition::IfNoneMatch(etag) => {
-            let value = HeaderValue::from_str(&place.upstream.profile().if_match_of_write(&etag::upstream(&etag)));
-            out.insert(header::IF_NONE_MATCH, value.map_err(|_| Failure::from(ErrorCode::InvalidArgument))?);
-        }
-        WriteCondition::IfMatch(etag) => {
-            let value = HeaderValue::from_str(&place.upstream.profile().if_match_of_write(&etag::upstream(&etag)));
-            out.insert(header::IF_MATCH, value.map_err(|_| Failure::from(ErrorCode::InvalidArgument))?);
-        }
-    }
+    let of_etag = |tag: &str| {
+        let text = place.upstream.profile().if_match_of_write(&etag::upstream(tag));
+        HeaderValue::from_str(&text).map_err(|_| Failure::from(ErrorCode::InvalidArgument))
+    };
+    match condition {
+        WriteCondition::Always => None,
+        WriteCondition::IfAbsent => out.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*")),
+        WriteCondition::IfPresent => out.insert(header::IF_MATCH, HeaderValue::from_static("*")),
+        WriteCondition::IfNoneMatch(tag) => out.insert(header::IF_NONE_MATCH, of_etag(tag)?),
+        WriteCondition::IfMatch(tag) => out.insert(header::IF_MATCH, of_etag(tag)?),
+    };
     Ok(out)
 }
 
@@ -68,12 +64,72 @@ pub(super) struct NewObject<'a> {
 }
 
 impl Call<'_> {
+    /// The condition of a write, as the store must judge it. It knows no ETag of a plaintext: which object has that is looked
+    /// up first, and the store judges whether that one is still there.
+    pub(super) async fn write_condition(
+        &self,
+        place: &Place,
+        key: &ObjectKey,
+        version_id: Option<&str>,
+    ) -> Result<HeaderMap, Failure> {
+        let received = fields(&self.accepted.headers);
+        let condition = WriteCondition::of(Headers::new(&received))?;
+        let (WriteCondition::IfMatch(tag) | WriteCondition::IfNoneMatch(tag)) = &condition else {
+            return to_store(&condition, place);
+        };
+        if place.rule.etag == EtagMode::Opaque || etag::is_marked(tag) {
+            return to_store(&condition, place);
+        }
+        let version_id = version_id.map(str::to_owned);
+        let source = Source::new(place.clone(), key.clone(), version_id, &self.accepted.headers, self.exchange);
+        let opening = match self.core.head_object(source, None).await {
+            // the store says it better than we
+            Err(failure) if failure.code() == ErrorCode::NoSuchKey => return to_store(&condition, place),
+            opening => opening?,
+        };
+        let there = etag::downstream(opening.source.etag.as_deref().unwrap_or_default());
+        let named = opening.plaintext_etag(self.core, place.rule.etag, None).await?;
+        let is_named = named.as_ref() == Some(tag) || there == *tag;
+        let condition = match condition {
+            WriteCondition::IfMatch(_) if is_named => WriteCondition::IfMatch(there),
+            WriteCondition::IfNoneMatch(_) if is_named => WriteCondition::IfNoneMatch(there),
+            // as long as that one is there, it has another ETag
+            WriteCondition::IfNoneMatch(_) => WriteCondition::IfMatch(there),
+            other => other,
+        };
+        to_store(&condition, place)
+    }
+
+    /// A body that is short enough to be read before its object is begun, with its MD5 in the header then: whoever asks for
+    /// that needs no second request. Where others are, it comes behind the body.
+    async fn with_md5(&mut self, place: &Place, metadata: &mut Metadata) -> Result<(Plaintext, u64), Failure> {
+        let is_wanted = place.rule.etag == EtagMode::Md5;
+        let memory = Some(self.core.memory(self.exchange).clone());
+        let body = self.take_body();
+        let mut ingress = self.accepted.body(body, is_wanted, None, memory)?;
+        let len = ingress.len();
+        let short = usize::try_from(len).ok().filter(|_| len <= place.rule.verify_whole);
+        let Some(short) = short.filter(|_| is_wanted && metadata.content_md5().is_none()) else {
+            return Ok((Plaintext::Ingress(Box::new(ingress)), len));
+        };
+        self.exchange.hold([self.core.reserve(self.exchange, short).await?]);
+        let mut bytes = BytesMut::with_capacity(short);
+        while let Some(piece) = ingress.piece().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        let verified = ingress.take_verified();
+        if let Some(md5) = verified.as_ref().and_then(|verified| verified.md5) {
+            metadata.set_content_md5(md5)?;
+        }
+        Ok((Plaintext::Held(Some(bytes.freeze()), verified), len))
+    }
+
     /// PutObject.
     pub(super) async fn put(&mut self, object: &ObjectRef) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
         self.exchange.note_place(&place);
         let mut headers = forwarded(&self.accepted.headers);
-        headers.extend(write_condition(&self.accepted.headers, &place)?);
+        headers.extend(self.write_condition(&place, &object.key, None).await?);
         let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
         // what the head declares is sealed with it: the object appears only if the body is so
         let declared = self.accepted.declared()?;
@@ -84,10 +140,7 @@ impl Call<'_> {
         if let Some(md5) = declared.content_md5() {
             metadata.set_content_md5(md5)?;
         }
-        let body = self.take_body();
-        let ingress = self.accepted.body(body, false, None, Some(self.core.memory(self.exchange).clone()))?;
-        let len = ingress.len();
-        let plaintext = Plaintext::Ingress(Box::new(ingress));
+        let (plaintext, len) = self.with_md5(&place, &mut metadata).await?;
         let new = NewObject {
             place: &place,
             key: &object.key,
@@ -101,6 +154,10 @@ impl Call<'_> {
         let mut out = passed_back(&answer.headers);
         out.remove(header::LAST_MODIFIED);
         answered_checksum(&verified, &mut out)?;
+        if let Some(md5) = verified.md5.filter(|_| place.rule.etag == EtagMode::Md5) {
+            let etag = HeaderValue::from_str(&quoted(&hex(&md5)));
+            out.insert(header::ETAG, etag.map_err(|_| Failure::ours("an ETag that is no header"))?);
+        }
         let mut response = Response::new(body::empty());
         *response.headers_mut() = out;
         super::upstream::discard_answer(answer).await;

@@ -12,17 +12,17 @@ use super::super::Call;
 use super::super::error::Failure;
 use super::super::etag;
 use super::super::generate::generate;
-use super::super::headers::{forwarded, forwarded_to_reads, passed_back, upstream_etag};
+use super::super::headers::{forwarded, forwarded_to_reads, passed_back, quoted, upstream_etag};
 use super::super::policy::Place;
 use super::super::pump::zeros;
 use super::super::read::begun_again;
+use super::super::settings::EtagMode;
 use super::super::tails;
 use super::super::upstream::{Source, content_length, discard_answer};
-use super::super::write::write_condition;
 use super::parts::{PartPages, is_staged, part_plaintext_len, stored_part_len};
 use super::{MAX_ANSWER_LEN, StagedPart, State, UploadNames, is_missing};
 use crate::crypto::wrap::DataKey;
-use crate::digest::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc, composite};
+use crate::digest::{ChecksumAlgorithm, ChecksumType, ChecksumValue, combine_crc, composite, hex};
 use crate::format::metadata::Checksum;
 use crate::format::parts::{HEAD_LEN, PartHead, PartTag};
 use crate::format::suite::MIN_PART_LEN;
@@ -173,7 +173,7 @@ impl Call<'_> {
         let document = self.document(MAX_DOCUMENT_LEN).await?;
         let listed = parse_complete_multipart_upload(&document)?;
         let whole = Whole::of(&self.accepted.headers)?;
-        let condition = write_condition(&self.accepted.headers, &place)?;
+        let condition = self.write_condition(&place, &upload.object.key, None).await?;
         let asked = Asked { listed: &listed, whole: &whole };
         let gone = match self.state(&place, &names, upload).await {
             Ok(state) => match self.complete(&place, &names, upload, &state, asked, condition).await {
@@ -255,7 +255,7 @@ impl Call<'_> {
 
         let etag = self.check_completed(place, upload, state, (&trailer, total), answered_etag).await?;
         self.clear(place, names, state.version_id.clone()).await;
-        Ok(self.completed(upload, &etag, checksum.as_ref(), out))
+        Ok(self.completed(place, upload, &etag, checksum.as_ref(), out))
     }
 
     /// Adds to parts that are not pinned what the store, or their own heads, say of their lengths.
@@ -495,11 +495,12 @@ impl Call<'_> {
         self.clear(place, names, None).await;
         let etag = opening.source.etag.clone().unwrap_or_default();
         let out = passed_back(&opening.headers);
-        Ok(Some(self.completed(upload, &etag, checksum.as_ref(), out)))
+        Ok(Some(self.completed(place, upload, &etag, checksum.as_ref(), out)))
     }
 
     fn completed(
         &self,
+        place: &Place,
         upload: &UploadRef,
         etag: &str,
         checksum: Option<&(ChecksumAlgorithm, ChecksumType, ChecksumValue, u16)>,
@@ -507,11 +508,19 @@ impl Call<'_> {
     ) -> Response<Body> {
         let key = String::from_utf8_lossy(upload.object.key.as_bytes()).into_owned();
         let bucket = upload.object.bucket.as_str().to_owned();
+        let etag = match checksum {
+            Some((ChecksumAlgorithm::Md5, ChecksumType::Composite, value, count))
+                if place.rule.etag == EtagMode::Md5 =>
+            {
+                format!("{}-{count}", hex(value.as_bytes()))
+            }
+            _ => etag::downstream(etag),
+        };
         let result = CompleteMultipartUploadResult {
             location: format!("{}://{}", self.exchange.scheme(), self.accepted.at),
             bucket,
             key,
-            etag: format!("\"{}\"", etag::downstream(etag)),
+            etag: quoted(&etag),
             checksum: checksum.map(|(algorithm, over, value, count)| {
                 let mut text = format_checksum(value);
                 if *over == ChecksumType::Composite {

@@ -1,6 +1,7 @@
 //! The gateway in process: real HTTP on loopback, the embedded store as its provider.
 
 mod anonymous;
+mod etags;
 mod forms;
 mod gc;
 mod identity;

@@ -13,7 +13,7 @@ use sealgate::crypto::wrap::WrapAlg;
 use sealgate::embedded::face::Face;
 use sealgate::embedded::{Durability, Options, Store};
 use sealgate::gateway::settings::{
-    Access, BucketRule, CredentialRule, Limits, NamePattern, OriginPattern, Settings, Template, Timeouts,
+    Access, BucketRule, CredentialRule, EtagMode, Limits, NamePattern, OriginPattern, Settings, Template, Timeouts,
 };
 use sealgate::gateway::{Components, Gateway};
 use sealgate::keys::keyring::{Argon2Params, Keyring, Readiness};
@@ -238,6 +238,7 @@ pub struct Plan {
     pub server: ServerSettings,
     pub upstream_timeouts: UpstreamTimeouts,
     pub verify_whole: u64,
+    pub etag: EtagMode,
     /// The provider as the gateway reaches it, if not directly.
     pub through: Option<SocketAddr>,
     pub state_bucket: Option<String>,
@@ -257,6 +258,7 @@ impl Default for Plan {
                 idle: Duration::from_secs(10),
             },
             verify_whole: 1 << 20,
+            etag: EtagMode::Opaque,
             through: None,
             state_bucket: None,
             upstream_requests: 512,
@@ -285,6 +287,7 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
         kek: kek.parse().unwrap(),
         recovery: true,
         verify_whole: plan.verify_whole,
+        etag: plan.etag,
         cors_origins: ["https://app.example", "https://evil.example"]
             .iter()
             .filter_map(|o| OriginPattern::parse(o))
