@@ -1,6 +1,7 @@
 //! `sealgate check`: every mistake of a configuration at once; with `--online` the doctor, who tries everything out.
 
-use std::fmt::Display;
+mod probe;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ use crate::crypto::wrap::DataKey;
 use crate::digest::hex;
 use crate::format::context::Context;
 use crate::format::envelope::Unverified;
-use crate::gateway::records::CHECK_PREFIX;
 use crate::gateway::settings::{Access, BucketNames, BucketRule, CredentialRule, NamePattern};
 use crate::object::{Address, ObjectKey};
 use crate::s3::target::BucketName;
@@ -109,34 +109,39 @@ fn tried(config: &Config, extra: &[String]) -> Result<Vec<Tried>, Failure> {
 async fn send(
     client: &Upstream,
     method: Method,
-    (bucket, key): (&str, Option<&str>),
+    at: (&str, Option<&str>),
     headers: &[(&'static str, &str)],
     body: Option<&'static [u8]>,
+) -> Result<Answer, StoreError> {
+    send_asking(client, method, at, &[], (headers, body.map(Bytes::from_static))).await
+}
+
+async fn send_asking(
+    client: &Upstream,
+    method: Method,
+    (bucket, key): (&str, Option<&str>),
+    asked: &[(&str, &str)],
+    (headers, body): (&[(&'static str, &str)], Option<Bytes>),
 ) -> Result<Answer, StoreError> {
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         map.insert(HeaderName::from_static(name), HeaderValue::from_str(value).map_err(|_| StoreError::Request)?);
     }
+    let mut query = Query::default();
+    for (name, value) in asked {
+        query.push(*name, *value);
+    }
     let request = StoreRequest {
         method,
         bucket: Some(bucket),
         key: key.map(str::as_bytes),
-        query: Query::default(),
+        query,
         headers: map,
-        body: body.map_or(Payload::Empty, |body| Payload::Bytes(Bytes::from_static(body))),
+        body: body.map_or(Payload::Empty, Payload::Bytes),
         identity: Identity::Own,
         trace: None,
     };
     client.send(request).await
-}
-
-/// Whether the store refused with 412 what it had to; what it did not refuse, it ignored.
-fn honoured(result: &Result<Answer, StoreError>) -> Result<bool, String> {
-    match result {
-        Ok(_) => Ok(false),
-        Err(error) if matches!(error.status(), Some(409 | 412)) => Ok(true),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> Result<(), Failure> {
@@ -178,7 +183,7 @@ async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> R
         let application = application(running.address, &region, tried, &secret, &clock)?;
         let tag: [u8; 8] = random.draw_public(clock.now(), b"check").map_err(Failure::failed)?;
         for result in [
-            probe(client, tried, &hex(&tag), env).await,
+            probe::run(client, tried, &hex(&tag), env).await,
             canary(&application, client, tried, &hex(&tag), &random, env).await,
         ] {
             if let Err(what) = result {
@@ -231,60 +236,6 @@ fn application(
         max_requests: 8,
     };
     Upstream::new(settings, Arc::clone(clock)).map_err(Failure::failed)
-}
-
-/// What the store can do, tried under the reserved prefix. An error is what makes the configuration wrong.
-async fn probe(client: &Upstream, tried: &Tried, tag: &str, env: &mut Environment<'_>) -> Result<(), String> {
-    let bucket = tried.names.upstream_name.as_str();
-    let told = |error: StoreError| error.to_string();
-    let mut say =
-        |what: &str, how: &dyn Display| env.say(format_args!("{what}: {how}")).map_err(|f| f.message().to_owned());
-    send(client, Method::HEAD, (bucket, None), &[], None)
-        .await
-        .map_err(|error| format!("the bucket cannot be reached: {error}"))?;
-    say("reached, and the signature is accepted", &"yes")?;
-    let key = format!("{CHECK_PREFIX}{tag}");
-    let at = (bucket, Some(key.as_str()));
-    send(client, Method::PUT, at, &[], Some(b"probe")).await.map_err(told)?;
-    let found = async {
-        let again = send(client, Method::PUT, at, &[("if-none-match", "*")], Some(b"other")).await;
-        let writes = honoured(&again);
-        let read = send(client, Method::GET, at, &[("if-match", "\"00000000000000000000000000000000\"")], None).await;
-        let reads = honoured(&read);
-        let source = format!("/{bucket}/{key}");
-        let copy = [
-            ("x-amz-copy-source", source.as_str()),
-            ("x-amz-copy-source-if-match", "\"00000000000000000000000000000000\""),
-            ("x-amz-metadata-directive", "REPLACE"),
-        ];
-        let copied = send(client, Method::PUT, at, &copy, Some(b"")).await;
-        (writes, reads, honoured(&copied))
-    };
-    let (writes, reads, copies) = found.await;
-    let removed = send(client, Method::DELETE, at, &[], None).await;
-    let word = |result: &Result<bool, String>| match result {
-        Ok(true) => "honoured".to_owned(),
-        Ok(false) => "ignored".to_owned(),
-        Err(error) => format!("refused ({error})"),
-    };
-    say("If-None-Match on writes", &word(&writes))?;
-    say("If-Match on reads", &word(&reads))?;
-    say("x-amz-copy-source-if-match", &word(&copies))?;
-    removed.map_err(told)?;
-    if reads != Ok(true) {
-        return Err(
-            "the store does not honour If-Match on reads: an object that changes within a read would be refused"
-                .to_owned(),
-        );
-    }
-    if tried.profile.honours_copy_source_if_match() && copies != Ok(true) {
-        return Err(
-            "the profile says that x-amz-copy-source-if-match is honoured, and it is not: a copy could destroy an \
-                    object; use profile = \"generic\""
-                .to_owned(),
-        );
-    }
-    Ok(())
 }
 
 const CANARY: &[u8] = b"A canary sings in the customer's own cage; whoever keeps the cage hears nothing of it.";

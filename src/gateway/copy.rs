@@ -80,7 +80,7 @@ impl Call<'_> {
         let shares_key = place.rule.tenant == opening.source.place.rule.tenant
             && place.rule.kek == opening.source.place.rule.kek
             && place.rule.upstream == opening.source.place.rule.upstream
-            && place.upstream.profile().honours_copy_source_if_match()
+            && place.upstream.profile().capabilities().copy_source_if_match
             && opening.shape.total <= MAX_COPY_LEN;
         if shares_key {
             self.copy_on_store(&place, object, source, opening, metadata, to_store).await

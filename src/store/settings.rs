@@ -39,37 +39,68 @@ pub enum Profile {
     Minio,
     /// Garage.
     Garage,
+    /// Cloudflare R2.
+    R2,
+    /// Google Cloud Storage, by its XML API with HMAC keys.
+    Gcs,
+    /// Backblaze B2, by its S3-compatible API.
+    B2,
     /// Any other: only what every store can do is relied on.
     #[default]
     Generic,
 }
 
+/// What the gateway relies on a store for, or must do in another way. `check --online` tries it; no request guesses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// CopyObject honours `x-amz-copy-source-if-match`; without it a self-copy could put a header on another body.
+    pub copy_source_if_match: bool,
+    /// PutObject takes `If-None-Match: *`, which the gateway sends with its own records. Elsewhere a client's conditions of
+    /// writes go to the store all the same: it answers as it does without the gateway.
+    pub if_none_match: bool,
+    /// All parts of an upload but the last must have one length, and the last none that is greater.
+    pub equal_parts: bool,
+    /// The smallest part that is not the last, in bytes.
+    pub min_part_len: u64,
+}
+
+impl Capabilities {
+    /// What every store can do.
+    const LEAST: Self =
+        Self { copy_source_if_match: false, if_none_match: true, equal_parts: false, min_part_len: 5 << 20 };
+}
+
 impl Profile {
     /// The names in the configuration.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("aws", Self::Aws),
         ("ceph", Self::Ceph),
         ("minio", Self::Minio),
         ("garage", Self::Garage),
+        ("r2", Self::R2),
+        ("gcs", Self::Gcs),
+        ("b2", Self::B2),
         ("generic", Self::Generic),
     ];
 
-    /// Whether CopyObject honours `x-amz-copy-source-if-match`; without it a self-copy could put a header on another body.
+    /// What such a store can do. Sources: "Conditional operations" and "Multipart upload" of the documentation of Cloudflare
+    /// R2, "Request preconditions" of that of Google Cloud Storage, "S3-compatible API" of that of Backblaze B2.
     #[must_use]
-    pub const fn honours_copy_source_if_match(self) -> bool {
-        matches!(self, Self::Aws | Self::Ceph | Self::Minio)
+    pub const fn capabilities(self) -> Capabilities {
+        let least = Capabilities::LEAST;
+        match self {
+            Self::Aws | Self::Ceph | Self::Minio => Capabilities { copy_source_if_match: true, ..least },
+            Self::R2 => Capabilities { equal_parts: true, ..least },
+            Self::Gcs => Capabilities { if_none_match: false, ..least },
+            Self::B2 => Capabilities { if_none_match: false, min_part_len: 5_000_000, ..least },
+            Self::Garage | Self::Generic => least,
+        }
     }
 
     /// `If-Match` of a write. Ceph compares the header as it stands with an ETag that has no quotes.
     #[must_use]
     pub fn if_match_of_write(self, etag: &str) -> String {
         if self == Self::Ceph { etag.to_owned() } else { format!("\"{etag}\"") }
-    }
-
-    /// The smallest part that is not the last.
-    #[must_use]
-    pub const fn min_part_len(self) -> u64 {
-        5 << 20
     }
 }
 

@@ -75,6 +75,34 @@ fn invalid_part(number: PartNumber) -> Failure {
     S3Error::from(ErrorCode::InvalidPart).with("PartNumber", number.get().to_string()).into()
 }
 
+/// Parts for a store that wants them of one length.
+fn check_equal(parts: &[Proved]) -> Result<(), Failure> {
+    let size = parts.first().map_or(0, |part| part.p);
+    let (last, others) = parts.split_last().ok_or_else(|| Failure::from(ErrorCode::MalformedXML))?;
+    let odd = others.iter().find(|part| part.p != size).or_else(|| Some(last).filter(|last| last.p > size));
+    match odd {
+        None => Ok(()),
+        Some(odd) => {
+            let message = "The store behind this bucket takes parts of one length: all but the last must be as long as \
+                           the first, and the last no longer.";
+            Err(S3Error::new(ErrorCode::InvalidPart, message).with("PartNumber", odd.number.get().to_string()).into())
+        }
+    }
+}
+
+const fn listed_part(number: PartNumber, etag: String) -> CompletedPart {
+    CompletedPart { number, etag, checksum: None }
+}
+
+/// The first `len` bytes of a tail, and the rest.
+fn cut(tail: Tail, len: u64) -> (Tail, Tail) {
+    let padding = tail.padding.min(len);
+    let bytes = usize::try_from(len - padding).unwrap_or(usize::MAX).min(tail.bytes.len());
+    let mut first = tail.bytes;
+    let rest = first.split_off(bytes);
+    (Tail { padding, bytes: first }, Tail { padding: tail.padding - padding, bytes: rest })
+}
+
 fn wrong_type() -> Failure {
     S3Error::new(ErrorCode::InvalidRequest, "The checksum type is not that of the upload's creation.").into()
 }
@@ -209,13 +237,17 @@ impl Call<'_> {
         let staged = self.staged(place, names).await?;
         let parts = self.with_lengths(place, upload, listed, proved, &staged).await?;
         let last = parts.last().ok_or_else(|| Failure::from(ErrorCode::MalformedXML))?;
-        let minimum = place.upstream.profile().min_part_len().max(MIN_PART_LEN);
+        let capabilities = place.upstream.profile().capabilities();
+        let minimum = capabilities.min_part_len.max(MIN_PART_LEN);
         if let Some(small) = parts.iter().rev().skip(1).find(|part| part.p < minimum) {
             let error = S3Error::from(ErrorCode::EntityTooSmall)
                 .with("ProposedSize", small.p.to_string())
                 .with("MinSizeAllowed", minimum.to_string())
                 .with("PartNumber", small.number.get().to_string());
             return Err(error.into());
+        }
+        if capabilities.equal_parts {
+            check_equal(&parts)?;
         }
         let checksum = whole_checksum(state.declared(), &parts);
         whole.check(&parts, &checksum)?;
@@ -236,21 +268,24 @@ impl Call<'_> {
         let total = segments.checked_add(tail.padding).and_then(|len| len.checked_add(tail.bytes.len() as u64));
         let total = total.ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
 
-        let is_staged_last = is_staged(place, last.number, last.p);
-        let (number, front) = if is_staged_last {
-            let part =
-                staged.iter().find(|part| part.number == last.number).ok_or_else(|| invalid_part(last.number))?;
-            (last.number, Some(self.open_staged(place, part, last).await?))
+        let to_complete = if capabilities.equal_parts {
+            self.send_equal(place, upload, &parts, &staged, tail).await?
         } else {
-            (self.number_behind(place, upload, last.number).await?, None)
+            let is_staged_last = is_staged(place, last.number, last.p);
+            let (number, front) = if is_staged_last {
+                let part =
+                    staged.iter().find(|part| part.number == last.number).ok_or_else(|| invalid_part(last.number))?;
+                (last.number, Some(self.open_staged(place, part, last).await?))
+            } else {
+                (self.number_behind(place, upload, last.number).await?, None)
+            };
+            let etag = self.send_tail(place, upload, number, front, tail).await?;
+            let upstream_parts = parts.iter().take(if is_staged_last { parts.len() - 1 } else { parts.len() });
+            let mut to_complete: Vec<CompletedPart> =
+                upstream_parts.map(|part| listed_part(part.number, part.upstream_etag.clone())).collect();
+            to_complete.push(listed_part(number, etag));
+            to_complete
         };
-        let etag = self.send_tail(place, upload, number, front, tail).await?;
-
-        let upstream_parts = parts.iter().take(if is_staged_last { parts.len() - 1 } else { parts.len() });
-        let mut to_complete: Vec<CompletedPart> = upstream_parts
-            .map(|part| CompletedPart { number: part.number, etag: part.upstream_etag.clone(), checksum: None })
-            .collect();
-        to_complete.push(CompletedPart { number, etag, checksum: None });
         let (answered_etag, out) = self.complete_on_store(place, upload, &to_complete, condition).await?;
 
         let etag = self.check_completed(place, upload, state, (&trailer, total), answered_etag).await?;
@@ -347,6 +382,51 @@ impl Call<'_> {
             return Err(invalid_part(proved.number));
         }
         Ok(Front { start: start.into(), body, len })
+    }
+
+    /// Sends what a store has not yet that wants all parts of one length: parts that waited, and the tail, behind a last part
+    /// that is shorter. Where that becomes longer than the others, it is cut. Answers all that is to be completed.
+    async fn send_equal(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        parts: &[Proved],
+        staged: &[StagedPart],
+        tail: Tail,
+    ) -> Result<Vec<CompletedPart>, Failure> {
+        let mut to_complete = Vec::with_capacity(parts.len() + 1);
+        let size = parts.first().map_or(0, |part| part.p);
+        let stored_size = stored_part_len(size).ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
+        let mut tail = tail;
+        for (at, part) in (1..).zip(parts) {
+            let waits =
+                staged.iter().find(|other| other.number == part.number && unquoted(&other.etag) == part.upstream_etag);
+            let Some(waits) = waits else {
+                to_complete.push(listed_part(part.number, part.upstream_etag.clone()));
+                continue;
+            };
+            let front = self.open_staged(place, waits, part).await?;
+            let is_last = at == parts.len();
+            // what goes up with it: nothing, or so much of the tail as there is room for
+            let with = if !is_last {
+                Tail { padding: 0, bytes: Vec::new() }
+            } else if parts.len() == 1 {
+                std::mem::replace(&mut tail, Tail { padding: 0, bytes: Vec::new() })
+            } else {
+                let (with, rest) = cut(tail, stored_size.saturating_sub(front.len));
+                tail = rest;
+                with
+            };
+            let etag = self.send_tail(place, upload, part.number, Some(front), with).await?;
+            to_complete.push(listed_part(part.number, etag));
+        }
+        if tail.padding > 0 || !tail.bytes.is_empty() {
+            let last = parts.last().ok_or_else(|| Failure::from(ErrorCode::MalformedXML))?;
+            let number = self.number_behind(place, upload, last.number).await?;
+            let etag = self.send_tail(place, upload, number, None, tail).await?;
+            to_complete.push(listed_part(number, etag));
+        }
+        Ok(to_complete)
     }
 
     /// Sends the last upstream part: the staged one, if there is one, zeros, and the tail.

@@ -222,7 +222,9 @@ impl Call<'_> {
         let mut headers = self.own_headers(place);
         headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
         // an id that the store hands out twice must not put another key under parts that are there
-        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        if place.upstream.profile().capabilities().if_none_match {
+            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
         let bytes = Bytes::copy_from_slice(sealed.header.as_bytes());
         UploadNote {
             bucket: place.upstream_name.clone(),

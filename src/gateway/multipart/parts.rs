@@ -49,10 +49,10 @@ pub(super) fn part_plaintext_len(stored: u64) -> Option<u64> {
     (stored_part_len(p) == Some(stored)).then_some(p)
 }
 
-/// Whether a part waits under the reserved prefix: too short for the store unless it is the last, or the very last number,
-/// which the trailer would have no room behind.
+/// Whether a part waits under the reserved prefix wherever the store stands: too short for it unless it is the last, or the
+/// very last number, which the trailer would have no room behind.
 pub(super) fn is_staged(place: &Place, number: PartNumber, p: u64) -> bool {
-    p < place.upstream.profile().min_part_len() || number.get() == PartNumber::MAX
+    p < place.upstream.profile().capabilities().min_part_len || number.get() == PartNumber::MAX
 }
 
 /// What was verified of a part, of the algorithm that counts for its upload.
@@ -107,7 +107,7 @@ impl Call<'_> {
         plaintext: Plaintext,
         len: u64,
     ) -> Result<Taken, Failure> {
-        let staged = is_staged(place, number, len);
+        let staged = is_staged(place, number, len) || !self.has_equal_length(place, upload, number, len).await?;
         // the trailer of part 10 000 goes up in the same request
         let limit = if number.get() == PartNumber::MAX { (5 << 30) - (4 << 20) } else { MAX_UPLOAD_PART_LEN };
         let stored_len = stored_part_len(len).filter(|_| len <= limit);
@@ -166,6 +166,22 @@ impl Call<'_> {
             part_etag(&attempt, dek)?
         };
         Ok(Taken { etag, verified })
+    }
+
+    /// Whether a store that wants all parts of one length can have this one: its length is that of part 1, which is there.
+    /// Another one, perhaps the last, waits for Complete; so does one that comes before part 1.
+    async fn has_equal_length(
+        &self,
+        place: &Place,
+        upload: &UploadRef,
+        number: PartNumber,
+        len: u64,
+    ) -> Result<bool, Failure> {
+        if !place.upstream.profile().capabilities().equal_parts || number.get() == 1 {
+            return Ok(true);
+        }
+        let first = self.parts_page(place, upload, &mut PartPages::first()).await?.parts.into_iter().next();
+        Ok(first.is_some_and(|part| part.number.get() == 1 && part_plaintext_len(part.size) == Some(len)))
     }
 
     /// UploadPartCopy: opened and sealed anew on its way through the gateway.
@@ -274,7 +290,7 @@ impl Call<'_> {
         pages: &mut PartPages,
     ) -> Result<ListPartsResult, Failure> {
         let mut query = Self::upload_query(upload);
-        query.push("max-parts", MAX_PAGE.to_string());
+        query.push("max-parts", pages.max.to_string());
         if pages.marker > 0 {
             query.push("part-number-marker", pages.marker.to_string());
         }
@@ -308,13 +324,19 @@ impl Call<'_> {
 pub(super) struct PartPages {
     marker: u32,
     count: u32,
+    max: u32,
     pub(super) ended: bool,
 }
 
 impl PartPages {
     /// From behind part `marker` on.
     pub(super) const fn behind(marker: u32) -> Self {
-        Self { marker, count: 0, ended: false }
+        Self { marker, count: 0, max: MAX_PAGE, ended: false }
+    }
+
+    /// The first part only.
+    const fn first() -> Self {
+        Self { marker: 0, count: 0, max: 1, ended: false }
     }
 
     /// The number up to which all parts were seen; `None`: all were.
@@ -326,7 +348,7 @@ impl PartPages {
     fn take(&mut self, page: &ListPartsResult) -> Result<(), Failure> {
         let wrong = || Failure::upstream("the store's list of parts does not go on as lists do");
         self.count += 1;
-        if page.parts.len() > MAX_PAGE as usize || self.count > MAX_PAGES {
+        if page.parts.len() > self.max as usize || self.count > MAX_PAGES {
             return Err(wrong());
         }
         let mut last = self.marker;

@@ -31,7 +31,7 @@ impl Lied {
     }
 
     pub async fn with(plan: Plan) -> Self {
-        let rig = Rig::new().await;
+        let rig = Rig::with(Plan { min_part: plan.min_part, ..Plan::default() }).await;
         let liar = Liar::before(rig.provider.address);
         let listening = Server::start(Arc::clone(&liar), ServerSettings::default()).await;
         let plan = Plan { through: Some(listening.address), ..plan };

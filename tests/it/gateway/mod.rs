@@ -11,6 +11,7 @@ mod limits;
 mod multipart;
 mod operations;
 mod process;
+mod profiles;
 mod reads;
 pub mod rig;
 mod sub_resources;

@@ -527,12 +527,40 @@ fn the_doctor_proves_the_encryption_on_the_running_system() {
     for part in [
         "x-amz-copy-source-if-match: honoured",
         "If-None-Match on writes: honoured",
+        "If-Match on writes: honoured",
+        "If-Match on deletes: honoured",
+        "parts of several lengths in one upload: taken",
         "the provider's copy of the canary",
         "with another key: the header does not authenticate",
         "opened, byte for byte",
         "the canary is deleted",
     ] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_the_profile_of_a_store_that_does_less() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("demo");
+    let (_process, _, store) = demo(&dir);
+    let liar = super::liar::Liar::before(store.parse().unwrap());
+    super::profiles::wants_equal_parts(&liar);
+    let listening = super::rig::Server::start(liar, sealgate::net::server::ServerSettings::default()).await;
+    let config = std::fs::read_to_string(dir.join("gateway.toml")).unwrap();
+    let line = config.lines().find(|line| line.starts_with("endpoint = ")).unwrap();
+    let config = config.replace(line, &format!("endpoint = \"http://{}\"", listening.address));
+    let profile = config.lines().find(|line| line.starts_with("profile = \"")).unwrap().to_owned();
+    for (name, code, said) in [("generic", 1, "use profile = \"r2\""), ("r2", 0, "all is well")] {
+        std::fs::write(dir.join("other.toml"), config.replace(&profile, &format!("profile = \"{name}\""))).unwrap();
+        let file = dir.join("other.toml");
+        let output = tokio::task::spawn_blocking(move || {
+            Command::new(BINARY).args(["check", "--online", "--bucket", "demo", "--config"]).arg(file).output().unwrap()
+        });
+        let output = output.await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains(said), "{text}");
     }
 }
 

@@ -220,6 +220,10 @@ impl Client {
         self.send(Method::GET, bucket, "", query, &[], None).await
     }
 
+    pub async fn list_of_parts(&self, bucket: &str, key: &str, id: &str) -> String {
+        self.send(Method::GET, bucket, key, &[("uploadId", id)], &[], None).await.unwrap().text()
+    }
+
     pub async fn post(&self, bucket: &str, key: &str, query: &[(&str, &str)], body: impl Into<Bytes>) -> Outcome {
         self.send(Method::POST, bucket, key, query, &[], Some(body.into())).await
     }
@@ -239,6 +243,8 @@ pub struct Plan {
     pub upstream_timeouts: UpstreamTimeouts,
     pub verify_whole: u64,
     pub etag: EtagMode,
+    /// The provider's smallest part.
+    pub min_part: u64,
     /// The provider as the gateway reaches it, if not directly.
     pub through: Option<SocketAddr>,
     pub state_bucket: Option<String>,
@@ -259,6 +265,7 @@ impl Default for Plan {
             },
             verify_whole: 1 << 20,
             etag: EtagMode::Opaque,
+            min_part: 5 << 20,
             through: None,
             state_bucket: None,
             upstream_requests: 512,
@@ -336,6 +343,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let mut options = Options::new(Arc::new(SystemClock), random());
         options.durability = Durability::None;
+        options.limits.min_part = plan.min_part;
         let store = Store::open(folder.path(), options).unwrap();
         for bucket in ["up-data", "up-other", "up-second", "up-beta", "up-team-red", "up-state"] {
             store.create_bucket(&bucket.parse().unwrap()).unwrap();
