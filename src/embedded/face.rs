@@ -23,7 +23,7 @@ use crate::digest::hex;
 use crate::ingress::answer::{self, document, empty};
 use crate::ingress::{Accepted, IngressBody, Verifier, fields};
 use crate::net::body::{Body, BodyError};
-use crate::net::server::{Handler, Peer};
+use crate::net::server::{Connection, Handler, Peer};
 use crate::s3::checksum::{checksum_header, format_checksum};
 use crate::s3::conditional::{self, Conditions, EtagCondition};
 use crate::s3::error::{ErrorCode, S3Error};
@@ -289,7 +289,11 @@ impl Face {
     }
 
     async fn serve(&self, head: http::request::Parts, body: Body) -> Result<Response<Body>, S3Error> {
+        let connection = head.extensions.get::<Connection>().cloned();
         let mut accepted = self.verifier.accept(head, self.clock.now())?;
+        if let Some(connection) = connection {
+            connection.know();
+        }
         let operation = accepted.operation.clone();
         match &operation {
             Operation::ListBuckets { prefix, .. } => self.list_buckets(prefix.clone()).await,

@@ -322,9 +322,10 @@ impl Call<'_> {
         key: Option<&ObjectKey>,
     ) -> Result<Response<Body>, Failure> {
         let place = match key {
-            Some(key) => self.core.policy.place_of(self.caller, bucket, key, Right::Preflight)?,
-            None => self.core.policy.place(self.caller, bucket, Right::Preflight)?,
+            Some(key) => self.core.policy.place_of(self.caller, bucket, key, Right::Preflight),
+            None => self.core.policy.place(self.caller, bucket, Right::Preflight),
         };
+        let place = place.map_err(|_| Failure::from(ErrorCode::AccessForbidden))?;
         self.exchange.note_place(&place);
         if !self.exchange.has_admitted_page() {
             return Err(ErrorCode::AccessForbidden.into());

@@ -28,7 +28,10 @@ impl Page {
         let (Some(origin), None) = (origins.next().cloned(), origins.next()) else { return None };
         let names = [header::ORIGIN, header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_REQUEST_HEADERS];
         let headers = names.into_iter().filter_map(|name| headers.get(&name).cloned().map(|value| (name, value)));
-        Some(Self { origin, headers: headers.collect() })
+        let headers: HeaderMap = headers.collect();
+        // what a store might read otherwise than it was signed is no browser's
+        let is_plain = headers.values().all(|value| value.to_str().is_ok());
+        is_plain.then_some(Self { origin, headers })
     }
 
     /// Whether a bucket's rule admits it, and by its name.

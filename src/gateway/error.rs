@@ -130,7 +130,7 @@ impl From<StoreError> for Failure {
                 failure.validators = refused.validators.into_iter().filter_map(shown).collect();
                 failure
             }
-            StoreError::Credentials | StoreError::Clock | StoreError::NoCredentials(_) => {
+            StoreError::Credentials | StoreError::Signature | StoreError::Clock | StoreError::NoCredentials(_) => {
                 Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
                     .alerting("upstream_credentials")
             }

@@ -21,6 +21,7 @@ use super::policy::{Caller, Place, UnderWay};
 use super::upstream::discard_answer;
 use crate::net::body::{Body, BodyError};
 use crate::net::budget::Lease;
+use crate::net::server::Connection;
 use crate::sigv4::uri::Query;
 use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 use crate::telemetry::{self, Blame, Metrics, RequestRecord};
@@ -78,6 +79,7 @@ pub(super) struct Exchange {
     metrics: Arc<Metrics>,
     recorded: AtomicBool,
     is_signed: AtomicBool,
+    connection: Option<Connection>,
     /// Its place among the requests to a store, as long as anybody works for it.
     place: OnceCell<crate::store::UnderWay>,
 }
@@ -109,6 +111,7 @@ impl Exchange {
             metrics,
             recorded: AtomicBool::new(false),
             is_signed: AtomicBool::new(false),
+            connection: head.extensions.get().cloned(),
             place: OnceCell::new(),
         })
     }
@@ -118,7 +121,12 @@ impl Exchange {
     }
 
     pub(super) fn note_caller(&self, caller: &Caller, operation: &'static str) {
-        self.is_signed.store(!caller.is_anonymous(), Ordering::Relaxed);
+        if !caller.is_anonymous() {
+            self.is_signed.store(true, Ordering::Relaxed);
+            if let Some(connection) = &self.connection {
+                connection.know();
+            }
+        }
         self.note(|noted| {
             noted.credential = Some(caller.rule.access_key_id.as_str().to_owned());
             noted.operation = Some(operation);

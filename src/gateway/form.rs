@@ -97,6 +97,7 @@ impl Core {
         let object = ObjectRef { bucket: bucket.clone(), key: object_key(key.as_bytes().to_vec())? };
         let wanted = wanted(&form)?;
         let mut headers = put_headers(&form)?;
+        super::headers::check_forwarded(&headers)?;
         // nothing is held for who may not write
         self.policy.place_of(caller, bucket, &object.key, Right::Write)?;
         // nobody who does not sign holds much memory, and nobody for long

@@ -60,6 +60,21 @@ pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     out
 }
 
+/// Refuses what no header of a signed request may hold: stores read other bytes in other ways than they were signed, and would
+/// blame the signature.
+pub(super) fn check_forwarded(headers: &HeaderMap) -> Result<(), Failure> {
+    for (name, value) in headers {
+        let name = name.as_str();
+        let goes_on = name.starts_with("x-amz-") && amz_header_use(name) == Some(HeaderUse::Forwarded);
+        if goes_on && !value.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            let shown: String = name.chars().take(64).collect();
+            let error = S3Error::new(ErrorCode::InvalidArgument, "A header holds other characters than ASCII.");
+            return Err(error.with("ArgumentName", shown).into());
+        }
+    }
+    Ok(())
+}
+
 /// Of those only the ones that any request may carry: who pays, and who should own the bucket.
 pub(super) fn forwarded_to_reads(headers: &HeaderMap) -> HeaderMap {
     let mut out = HeaderMap::new();

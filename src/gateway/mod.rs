@@ -250,11 +250,11 @@ impl Call<'_> {
     /// The whole body of a document, verified.
     async fn document(&mut self, limit: usize) -> Result<bytes::Bytes, Failure> {
         let body = self.take_body();
-        let len = upstream::content_length(&self.accepted.headers).unwrap_or(0);
+        let mut ingress = self.accepted.document(body, limit)?;
         // it is held whole, and again as what it says
-        let len = usize::try_from(len).unwrap_or(usize::MAX).min(limit);
+        let len = usize::try_from(ingress.len()).unwrap_or(usize::MAX);
         self.exchange.hold([self.core.reserve(self.exchange, len.saturating_mul(2)).await?]);
-        let bytes = self.accepted.collect(body, limit).await?;
+        let bytes = ingress.collect().await?;
         self.exchange.received(bytes.len());
         Ok(bytes)
     }
@@ -327,6 +327,7 @@ impl Core {
             Some(id) => self.policy.caller(id)?,
             None => self.policy.nobody(&accepted.operation)?,
         });
+        headers::check_forwarded(&accepted.headers)?;
         exchange.note_caller(&caller, accepted.operation.name());
         exchange.note_under_way(caller.begin(Instant::now())?);
         let operation = accepted.operation.clone();

@@ -163,9 +163,7 @@ impl Place {
     /// Whether an application may have an object of that key here: the gateway's own keys are nobody's, and to a store that
     /// drops slashes another key would be meant.
     pub(super) fn admits(&self, key: &ObjectKey) -> Result<(), S3Error> {
-        if is_reserved(key.as_bytes()) {
-            return Err(reserved());
-        }
+        check_key(key)?;
         if self.upstream.profile() == Profile::Minio && key.as_bytes().starts_with(b"/") {
             let message = "The store behind this bucket drops a slash at a key's beginning.";
             return Err(S3Error::argument("key", message));
@@ -230,9 +228,10 @@ impl Policy {
 
     /// Who asks without a signature. The bucket tells whose it is; a name that two tenants give to a bucket tells nothing.
     pub(super) fn nobody(&self, operation: &Operation) -> Result<&Arc<Caller>, Failure> {
-        let denied = || Failure::from(ErrorCode::AccessDenied);
-        let bucket = operation.bucket().ok_or_else(denied)?;
         let is_preflight = matches!(operation, Operation::Preflight { .. });
+        // in the same words whether the bucket is there or not
+        let denied = || Failure::from(if is_preflight { ErrorCode::AccessForbidden } else { ErrorCode::AccessDenied });
+        let bucket = operation.bucket().ok_or_else(denied)?;
         let mut found = self.anonymous.iter().filter(|caller| {
             let rule = BucketRule::chosen(self.rules_of(caller).cloned(), bucket.as_str());
             rule.is_some_and(|rule| is_preflight || rule.anonymous.is_some())
@@ -291,13 +290,36 @@ impl Policy {
         key: &ObjectKey,
         right: Right,
     ) -> Result<Place, Failure> {
-        if is_reserved(key.as_bytes()) {
-            return Err(reserved().into());
-        }
+        check_key(key)?;
         let place = self.place(caller, bucket, right)?;
         place.admits(key)?;
         Ok(place)
     }
+}
+
+/// Refuses keys that are nobody's, or would be to a store or a proxy that resolves segments of dots.
+fn check_key(key: &ObjectKey) -> Result<(), S3Error> {
+    if is_reserved(key.as_bytes()) {
+        return Err(reserved());
+    }
+    match resolved(key.as_bytes()) {
+        Some(key) if is_reserved(&key) => Err(reserved()),
+        Some(_) => Ok(()),
+        None => Err(S3Error::new(ErrorCode::InvalidURI, "The key's `..` lead out of the bucket.")),
+    }
+}
+
+/// A key without its `.` and `..`; `None` if these lead out of the bucket.
+fn resolved(key: &[u8]) -> Option<Vec<u8>> {
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in key.split(|byte| *byte == b'/') {
+        match segment {
+            b"." => {}
+            b".." => drop(segments.pop()?),
+            segment => segments.push(segment),
+        }
+    }
+    Some(segments.join(&b'/'))
 }
 
 /// The refusal of a reserved key.

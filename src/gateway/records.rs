@@ -32,7 +32,8 @@ const MAX_NOTE_LEN: usize = 1900;
 #[must_use]
 pub fn is_reserved(key: &[u8]) -> bool {
     let start = key.iter().position(|byte| *byte != b'/').unwrap_or(key.len());
-    key.get(start..).unwrap_or_default().starts_with(RESERVED_PREFIX.as_bytes())
+    let key = key.get(start..).unwrap_or_default();
+    key.starts_with(RESERVED_PREFIX.as_bytes()) || key == b".sealgate"
 }
 
 /// Where what belongs to an upload lies.

@@ -47,6 +47,10 @@ impl Call<'_> {
         };
         let (body, headers) = if matches!(request.action, SubResourceAction::Put | SubResourceAction::Post) {
             let document = self.document(MAX_DOCUMENT_LEN).await?;
+            if !document.is_empty() && !is_readable(request.resource, &document) {
+                let is_policy = request.resource == "policy";
+                return Err(if is_policy { ErrorCode::MalformedPolicy } else { ErrorCode::MalformedXML }.into());
+            }
             if request.resource == "restore" && xml::restores_elsewhere(&document)? {
                 return Err(S3Error::not_implemented("A restore that selects from content").into());
             }
@@ -81,12 +85,10 @@ impl Call<'_> {
         let (status, headers) = (answer.status, answer.headers.clone());
         let document = self.core.read_document(self.exchange, answer, MAX_DOCUMENT_LEN).await?;
         self.exchange.hold(document.leases);
-        let is_readable = match request.resource {
-            "policy" => serde_json::from_slice::<serde::de::IgnoredAny>(&document.bytes).is_ok(),
-            _ => xml::is_plain_document(&document.bytes),
-        };
         let is_empty = document.bytes.trim_ascii().is_empty();
-        if !is_readable && !is_empty || is_empty && request.action == SubResourceAction::Get {
+        if !is_readable(request.resource, &document.bytes) && !is_empty
+            || is_empty && request.action == SubResourceAction::Get
+        {
             return Err(Failure::upstream("the store's answer is not the document that S3 answers"));
         }
         let mut out = HeaderMap::new();
@@ -110,4 +112,12 @@ impl Call<'_> {
 /// What the documents of a sub-resource are.
 fn content_type(resource: &str) -> HeaderValue {
     HeaderValue::from_static(if resource == "policy" { "application/json" } else { "application/xml" })
+}
+
+/// Whether it is a document as S3 has them: whoever reads it next reads the same.
+fn is_readable(resource: &str, document: &[u8]) -> bool {
+    match resource {
+        "policy" => serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok(),
+        _ => xml::is_plain_document(document),
+    }
 }

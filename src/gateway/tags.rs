@@ -1,5 +1,6 @@
 //! An object's tags: forwarded in the clear, because the store's policies and lifecycle rules read them.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::Call;
@@ -57,7 +58,8 @@ impl Call<'_> {
         self.exchange.note_place(&place);
         let mut headers = forwarded_to_reads(&self.accepted.headers);
         let body = if action == TagAction::Put {
-            let document = self.document(MAX_DOCUMENT_LEN).await?;
+            // written anew: whoever reads it next reads the same
+            let document = Bytes::from(Tagging::of_form(&self.document(MAX_DOCUMENT_LEN).await?)?.to_xml());
             let md5 = content_md5(&document).ok_or_else(|| Failure::ours("a digest that is no header"))?;
             headers.insert(HeaderName::from_static("content-md5"), md5);
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));

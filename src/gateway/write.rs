@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::Call;
@@ -113,15 +112,12 @@ impl Call<'_> {
             return Ok((Plaintext::Ingress(Box::new(ingress)), len));
         };
         self.exchange.hold([self.core.reserve(self.exchange, short).await?]);
-        let mut bytes = BytesMut::with_capacity(short);
-        while let Some(piece) = ingress.piece().await? {
-            bytes.extend_from_slice(&piece);
-        }
+        let bytes = ingress.collect().await?;
         let verified = ingress.take_verified();
         if let Some(md5) = verified.as_ref().and_then(|verified| verified.md5) {
             metadata.set_content_md5(md5)?;
         }
-        Ok((Plaintext::Held(Some(bytes.freeze()), verified), len))
+        Ok((Plaintext::Held(Some(bytes), verified), len))
     }
 
     /// PutObject.

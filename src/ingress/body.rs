@@ -130,21 +130,22 @@ impl Accepted {
         !matches!(self.payload, ContentSha256::Unsigned | ContentSha256::StreamingUnsignedTrailer)
     }
 
-    /// Reads the body to its end, verified; one longer than `limit` is refused before it is read. A request without a
-    /// length has no body if its framing says so.
-    pub async fn collect(&mut self, body: Body, limit: usize) -> Result<Bytes, S3Error> {
+    /// A body that is read whole; one longer than `limit` is refused before it is read. A request without a length has no
+    /// body if its framing says so.
+    pub fn document(&mut self, body: Body, limit: usize) -> Result<IngressBody, S3Error> {
         if body.is_end_stream() && !self.headers.contains_key(http::header::CONTENT_LENGTH) {
             self.headers.insert(http::header::CONTENT_LENGTH, http::HeaderValue::from_static("0"));
         }
-        let mut body = self.body(body, false, None, None)?;
+        let body = self.body(body, false, None, None)?;
         if body.len() > limit as u64 {
             return Err(ErrorCode::MaxMessageLengthExceeded.into());
         }
-        let mut all = BytesMut::new();
-        while let Some(piece) = body.piece().await? {
-            all.extend_from_slice(&piece);
-        }
-        Ok(all.freeze())
+        Ok(body)
+    }
+
+    /// Reads the body of such a request to its end, verified.
+    pub async fn collect(&mut self, body: Body, limit: usize) -> Result<Bytes, S3Error> {
+        self.document(body, limit)?.collect().await
     }
 }
 
@@ -173,6 +174,15 @@ impl IngressBody {
     #[allow(clippy::len_without_is_empty)] // a length on the wire, not a collection
     pub const fn len(&self) -> u64 {
         self.len
+    }
+
+    /// All of it, verified, in a buffer of its length.
+    pub async fn collect(&mut self) -> Result<Bytes, S3Error> {
+        let mut all = BytesMut::with_capacity(usize::try_from(self.len).unwrap_or(usize::MAX));
+        while let Some(piece) = self.piece().await? {
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
     }
 
     /// The next piece, or the end: then [`IngressBody::take_verified`] has the digests. After an error every call fails.

@@ -33,6 +33,17 @@ pub struct Peer {
     pub tls: bool,
 }
 
+/// The connection of a request, among its extensions.
+#[derive(Clone)]
+pub struct Connection(Arc<Requests>);
+
+impl Connection {
+    /// It is known who is at the other end: from now on its buffers grow as fast as its bytes come.
+    pub fn know(&self) {
+        self.0.know();
+    }
+}
+
 /// What answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one. Dropped when the client goes: everything that it holds must then be given back.
@@ -54,7 +65,7 @@ pub struct ServerSettings {
     pub drain: Duration,
     /// The greatest number of connections; more wait in the backlog.
     pub max_connections: usize,
-    /// The greatest read and write buffer of a connection.
+    /// The greatest read and write buffer of a connection; until [`Connection::know`] it does not grow for what is read.
     pub max_buf: usize,
     /// How much of a head is read while it is not whole.
     pub max_head: usize,
@@ -229,7 +240,8 @@ where
             requests.begin();
             let stream = is_h2.then(|| progress.begin());
             async move {
-                let request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
+                let mut request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
+                request.extensions_mut().insert(Connection(Arc::clone(&requests)));
                 let response = shared.handler.handle(request, peer).await;
                 let Some(stream) = stream else {
                     requests.end();

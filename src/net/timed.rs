@@ -207,16 +207,21 @@ impl HttpBody for Taken {
     }
 }
 
+/// How much is read at once of who is not known: less than the smallest buffer, which grows when it is filled.
+const UNKNOWN_READ: usize = 4 << 10;
+
 /// The requests of a server's connection, as the service says.
 pub(super) struct Requests {
     under_way: AtomicBool,
     begun: AtomicU64,
+    /// Whether it is known who is at the other end.
+    is_known: AtomicBool,
 }
 
 impl Requests {
     /// `always`: as if one were under way at any time.
     pub(super) const fn new(always: bool) -> Self {
-        Self { under_way: AtomicBool::new(always), begun: AtomicU64::new(0) }
+        Self { under_way: AtomicBool::new(always), begun: AtomicU64::new(0), is_known: AtomicBool::new(false) }
     }
 
     pub(super) fn begin(&self) {
@@ -226,6 +231,10 @@ impl Requests {
 
     pub(super) fn end(&self) {
         self.under_way.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn know(&self) {
+        self.is_known.store(true, Ordering::Relaxed);
     }
 
     fn is_under_way(&self) -> bool {
@@ -281,7 +290,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for TimedIo<T> {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
+        let polled = if this.requests.is_known.load(Ordering::Relaxed) {
+            Pin::new(&mut this.io).poll_read(cx, buffer)
+        } else {
+            // who is not known yet makes no buffer grow, whatever comes how fast
+            let len = buffer.remaining().min(UNKNOWN_READ);
+            let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(len));
+            let polled = Pin::new(&mut this.io).poll_read(cx, &mut piece);
+            let read = piece.filled().len();
+            buffer.advance(read);
+            polled
+        };
         if is_busy {
             this.reading.moved();
             return polled;
@@ -329,5 +348,26 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimedIo<T> {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_not_known_is_read_in_small_pieces() {
+        let requests = Arc::new(Requests::new(false));
+        let (limit, sent) = (Duration::from_secs(9), vec![7; 100_000]);
+        let mut io = TimedIo::new(&sent[..], (limit, usize::MAX), limit, Arc::clone(&requests));
+        let mut buffer = vec![0; 64 << 10];
+        assert_eq!(io.read(&mut buffer).await.unwrap(), UNKNOWN_READ);
+        assert_eq!(buffer.iter().position(|byte| *byte == 0), Some(UNKNOWN_READ));
+        requests.know();
+        assert_eq!(io.read(&mut buffer).await.unwrap(), 64 << 10);
+        assert_eq!(io.read(&mut buffer).await.unwrap(), 100_000 - UNKNOWN_READ - (64 << 10));
+        assert_eq!(io.read(&mut buffer).await.unwrap(), 0);
     }
 }

@@ -69,7 +69,7 @@ impl Target {
     /// decoding: `//`, `..` and `%2F` are parts of it.
     pub fn parse(host: &str, raw_path: &str, domains: &[impl AsRef<str>]) -> Result<Self, S3Error> {
         let path = raw_path.strip_prefix('/').ok_or(S3Error::from(ErrorCode::InvalidURI))?;
-        if let Some(bucket) = bucket_of_host(host, domains) {
+        if let Some(bucket) = bucket_of_host(host, domains)? {
             let bucket = BucketName::parse(&bucket)?;
             return Self::of(bucket, path);
         }
@@ -91,16 +91,22 @@ impl Target {
     }
 }
 
-fn bucket_of_host(host: &str, domains: &[impl AsRef<str>]) -> Option<String> {
+fn bucket_of_host(host: &str, domains: &[impl AsRef<str>]) -> Result<Option<String>, S3Error> {
     let host = host.to_ascii_lowercase();
     // a port is digits behind the last colon; an IPv6 literal ends in a bracket
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some((_, port)) if !port.ends_with(']') => {
+            return Err(S3Error::new(ErrorCode::InvalidRequest, "The Host header names no port."));
+        }
         _ => &host,
     };
+    // a name may be written to its root
+    let name = name.strip_suffix('.').unwrap_or(name);
     let bucket = domains.iter().filter_map(|domain| name.strip_suffix(domain.as_ref())?.strip_suffix('.'));
     // the longest domain wins: what is left is shortest
-    bucket.min_by_key(|bucket| bucket.len()).filter(|_| !domains.iter().any(|d| d.as_ref() == name)).map(str::to_owned)
+    let bucket = bucket.min_by_key(|bucket| bucket.len()).filter(|_| !domains.iter().any(|d| d.as_ref() == name));
+    Ok(bucket.map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -115,6 +121,18 @@ mod tests {
             Target::Service => Ok((String::new(), vec![])),
             Target::Bucket(bucket) => Ok((bucket.as_str().into(), vec![])),
             Target::Object(bucket, key) => Ok((bucket.as_str().into(), key.as_bytes().into())),
+        }
+    }
+
+    #[test]
+    fn a_host_may_be_written_to_its_root_and_has_a_port_of_digits() {
+        for host in ["abc.s3.example.com", "abc.s3.example.com.", "abc.s3.example.com.:80", "ABC.S3.example.COM:80"] {
+            assert_eq!(parse(host, "/k").unwrap(), ("abc".to_owned(), b"k".to_vec()), "{host}");
+        }
+        assert_eq!(parse("[::1]", "/abc/k").unwrap(), ("abc".to_owned(), b"k".to_vec()));
+        assert_eq!(parse("s3.example.com.", "/abc/k").unwrap(), ("abc".to_owned(), b"k".to_vec()));
+        for host in ["abc.s3.example.com:x", "abc.s3.example.com:80x", "abc.s3.example.com.:+1"] {
+            assert_eq!(parse(host, "/k").err(), Some(ErrorCode::InvalidRequest), "{host}");
         }
     }
 

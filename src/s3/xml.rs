@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesDecl, Event};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -96,7 +96,8 @@ impl Element {
                 Event::Text(text) => append(&mut stack, &text.xml10_content())?,
                 Event::CData(text) => append(&mut stack, &text.xml10_content())?,
                 Event::GeneralRef(name) => append(&mut stack, &reference(name)?.to_string())?,
-                Event::Decl(_) | Event::Comment(_) => {}
+                Event::Decl(declaration) => plain_encoding(declaration)?,
+                Event::Comment(_) => {}
                 Event::PI(_) => return Err(XmlError("a processing instruction")),
                 Event::DocType(_) => return Err(XmlError("a document type")),
                 Event::Eof => break,
@@ -1063,6 +1064,16 @@ impl GetObjectAttributesResponse {
 #[must_use]
 pub fn is_plain_document(bytes: &[u8]) -> bool {
     Element::parse(bytes, XmlLimits { depth: 16, ..XmlLimits::ANSWER }).is_ok()
+}
+
+/// Refuses a declared encoding that is not the one that is read: another reader may believe it.
+fn plain_encoding(declaration: &BytesDecl<'_>) -> Result<(), XmlError> {
+    let is_plain = match declaration.encoding() {
+        None => true,
+        Some(Ok(name)) => ["utf-8", "us-ascii"].iter().any(|plain| name.eq_ignore_ascii_case(plain)),
+        Some(Err(_)) => false,
+    };
+    if is_plain { Ok(()) } else { Err(XmlError("another encoding than UTF-8")) }
 }
 
 /// Whether a RestoreRequest asks for more than the object itself to be brought back.

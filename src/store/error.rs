@@ -8,16 +8,11 @@ use crate::net::client::ClientError;
 use crate::s3::error::ErrorCode;
 use crate::s3::xml::ErrorAnswer;
 
-/// Codes by which a store refuses *us*, not the client.
-const OUR_CREDENTIALS: [&str; 7] = [
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed",
-    "InvalidSecurity",
-];
+/// Codes by which a store refuses *our* credentials, not the client.
+const OUR_CREDENTIALS: [&str; 5] =
+    ["InvalidAccessKeyId", "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidSecurity"];
+/// And those by which it refuses what we made of them for one request.
+const OUR_SIGNATURE: [&str; 2] = ["SignatureDoesNotMatch", "AuthorizationHeaderMalformed"];
 
 /// An answer of the store that is an error of S3's.
 #[derive(Clone, Debug)]
@@ -43,6 +38,9 @@ pub enum StoreError {
     /// The store refuses our credentials.
     #[error("the store refuses the gateway's credentials")]
     Credentials,
+    /// The store refuses our signature of this request. Others may be to its liking.
+    #[error("the store refuses the gateway's signature")]
+    Signature,
     /// The store refuses our clock.
     #[error("the store's clock and the gateway's differ")]
     Clock,
@@ -98,6 +96,9 @@ impl StoreError {
     pub(super) fn of_code(status: StatusCode, code: &str) -> Self {
         if OUR_CREDENTIALS.contains(&code) {
             return Self::Credentials;
+        }
+        if OUR_SIGNATURE.contains(&code) {
+            return Self::Signature;
         }
         if code == "RequestTimeTooSkewed" {
             return Self::Clock;

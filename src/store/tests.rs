@@ -263,7 +263,7 @@ async fn a_body_that_is_given_up_reaches_the_store_short() {
 async fn errors_say_who_is_to_blame() {
     let cases: [(&str, fn(&StoreError) -> bool); 4] = [
         ("403 F\r\ncontent-length: 49\r\n\r\n<Error><Code>SignatureDoesNotMatch</Code></Error>", |e| {
-            matches!(e, StoreError::Credentials)
+            matches!(e, StoreError::Signature)
         }),
         ("307 T\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", |e| {
             matches!(e, StoreError::Redirected)

@@ -182,9 +182,10 @@ impl Whole {
         }
         let Some(declared) = &self.checksum else { return Ok(()) };
         let matches = if let Some((algorithm, over, value, _)) = computed {
-            let count = declared.parts.map_or(*over == ChecksumType::FullObject || parts.len() == 1, |count| {
-                *over == ChecksumType::Composite && usize::try_from(count) == Ok(parts.len())
-            });
+            // the number of parts may be left out, as clients do that say the type
+            let count = declared
+                .parts
+                .is_none_or(|count| *over == ChecksumType::Composite && usize::try_from(count) == Ok(parts.len()));
             count && declared.value.algorithm() == *algorithm && declared.value.matches(value)
         } else {
             let message = "The checksum of the whole cannot be verified: not every part has one of its algorithm.";

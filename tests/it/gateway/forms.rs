@@ -67,7 +67,7 @@ async fn post(client: &Client, bucket: &str, body: String) -> Result<Answer, Sto
 fn refusal(outcome: Result<Answer, StoreError>) -> (u16, String) {
     match outcome {
         Ok(answer) => (answer.status.as_u16(), "done".to_owned()),
-        Err(StoreError::Credentials) => (403, "credentials".to_owned()),
+        Err(StoreError::Credentials | StoreError::Signature) => (403, "credentials".to_owned()),
         Err(error) => (error.status().unwrap_or(0), error.code().map_or("", |code| code.name()).to_owned()),
     }
 }

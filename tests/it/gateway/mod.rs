@@ -4,6 +4,7 @@ mod anonymous;
 mod etags;
 mod forms;
 mod gc;
+mod hostile;
 mod identity;
 mod liar;
 mod lies;

@@ -182,7 +182,7 @@ impl Client {
                 let code = refused.code.map_or("", sealgate::s3::error::ErrorCode::name);
                 Err((refused.status, code.to_owned()))
             }
-            Err(StoreError::Credentials) => Err((403, "credentials".to_owned())),
+            Err(StoreError::Credentials | StoreError::Signature) => Err((403, "credentials".to_owned())),
             Err(error) => Err((0, error.to_string())),
         }
     }
