@@ -232,6 +232,7 @@ fn client(address: SocketAddr) -> Arc<Upstream> {
             idle: Duration::from_mins(1),
         },
         max_requests: 256,
+        checksums: false,
     };
     Arc::new(Upstream::new(settings, Arc::new(SystemClock)).unwrap())
 }

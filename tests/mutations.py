@@ -21,7 +21,10 @@ COPY = ROOT / "target/mutations/copy"
 TARGET = ROOT / "target/mutations/target"
 
 # The tests of a store that lies, and of clients that sign nothing or otherwise.
-TESTS = ["gateway::lies", "gateway::anonymous", "gateway::forms", "gateway::sub_resources", "gateway::identity"]
+TESTS = [
+    "gateway::lies", "gateway::anonymous", "gateway::forms", "gateway::sub_resources", "gateway::identity", "gateway::hostile",
+    "gateway::etags", "gateway::profiles",
+]
 
 # name, file, old text, new text. The tenant's id in the context is not among them: a keyring entry belongs to one tenant, so that the
 # key of another is refused before. Nor is that a redirect is not followed: nothing in the client could follow one.
@@ -55,7 +58,7 @@ MUTATIONS = [
     ("content headers are not the store's", "src/gateway/headers.rs", "    \"last-modified\",\n", "    \"last-modified\",\n    \"content-encoding\",\n    \"cache-control\",\n    \"content-disposition\",\n"),
     ("our credentials are not the client's", "src/store/error.rs", "if OUR_CREDENTIALS.contains(&code) {", "if false {"),
     ("the completed object's tail", "src/gateway/multipart/complete.rs", "Ok(tail) if tail.opened.trailer() == trailer => Ok(etag),", "Ok(_) => Ok(etag),"),
-    ("an upload id given twice", "src/gateway/multipart/mod.rs", "        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(\"*\"));\n        let bytes", "        let bytes"),
+    ("an upload id given twice", "src/gateway/multipart/mod.rs", "            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(\"*\"));\n", ""),
     ("a salt for each attempt", "src/gateway/multipart/parts.rs", "let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b\"part salt\")?;", "let salt: FreshSalt = crate::crypto::random::Fresh::danger_from_bytes([7; 24]);"),
     ("an ETag that was issued for its part", "src/gateway/multipart/complete.rs", "if etag != part.etag {", "if false {"),
     ("the copied object's tail", "src/gateway/copy.rs", "match tails::read(&copied, envelope, opening.shape.total).await {", "match Ok::<_, Failure>(copied) {"),
@@ -76,12 +79,24 @@ MUTATIONS = [
     ("a bucket's word on requests without a signature", "src/gateway/policy.rs", "if caller.is_anonymous && !is_let_in() {", "if caller.is_anonymous && !is_let_in() && false {"),
     ("a form's policy", "src/gateway/form.rs", "                policy.check(&fields, bucket.as_str(), now)?;\n", "                let _ = (&policy, &fields);\n"),
     ("a field behind a form's file", "src/gateway/form.rs", "if found.is_some() && self.left > 0 || self.left == 0", "if self.left == 0"),
-    ("a document is plain", "src/gateway/sub_resource.rs", "if !is_readable && !is_empty || is_empty", "if is_empty"),
+    ("a document is plain", "src/gateway/sub_resource.rs", "if !is_readable(request.resource, &document.bytes) && !is_empty", "if false"),
     ("own keys in lists", "src/gateway/list.rs", "    entries.retain(|entry| !is_reserved(P::key(entry).as_bytes()));\n", ""),
     ("a header of a form that is none of a PutObject's", "src/gateway/form.rs", "                if !is_known {", "                if !is_known && false {"),
     ("sizes in lists", "src/gateway/list.rs", "*size = plaintext_len(*size).unwrap_or(*size);", "let _ = plaintext_len(*size);"),
     ("half of a store's places for who does not sign", "src/store/mod.rs", "Identity::Nobody => Some(Arc::clone(&self.places.unsigned).acquire_owned().await?),", "Identity::Nobody => None,"),
-    ("the verdict on a page is of its own request", "src/gateway/exchange.rs", "let is_clients = request.method.as_str() == self.method && self.is_home(upstream, request.bucket);", "let is_clients = true;"),
+    ("the verdict on a page is of its own method", "src/gateway/exchange.rs", "request.method.as_str() == self.method\n", "true\n"),
+    ("pages of origins that the configuration admits", "src/gateway/cors.rs", "        fits.peek()?;\n", "        if fits.peek().is_none() { return Some(Admitted::ByName); }\n"),
+    ("half of the memory for who does not sign", "src/gateway/mod.rs", "if exchange.is_signed() { &self.budget } else { &self.unsigned_budget }", "let _ = (exchange, &self.unsigned_budget); &self.budget"),
+    ("the right to write before a form's file", "src/gateway/form.rs", "        self.policy.place_of(caller, bucket, &object.key, Right::Write)?;\n", "        let _ = Right::Write;\n"),
+    ("a document takes its memory", "src/gateway/mod.rs", "self.core.reserve(self.exchange, len.saturating_mul(2)).await?", "self.core.reserve(self.exchange, len.min(1)).await?"),
+    ("headers that stores read otherwise", "src/gateway/mod.rs", "        headers::check_forwarded(&accepted.headers)?;\n", ""),
+    ("documents that others read otherwise", "src/gateway/sub_resource.rs", "if !document.is_empty() && !is_readable(request.resource, &document) {", "if false {"),
+    ("keys that lead out of a bucket", "src/gateway/policy.rs", "            b\"..\" => drop(segments.pop()?),\n", "            b\"..\" => drop(segments.pop()),\n"),
+    ("keys that lead into the gateway's own", "src/gateway/policy.rs", "Some(key) if is_reserved(&key) => Err(reserved()),", "Some(key) if is_reserved(&key) && false => Err(reserved()),"),
+    ("a condition of a write by an MD5", "src/gateway/write.rs", "WriteCondition::IfMatch(_) if is_named => WriteCondition::IfMatch(there),", "WriteCondition::IfMatch(_) => WriteCondition::IfMatch(there),"),
+    ("a condition of a read by an MD5", "src/gateway/read.rs", "            Verdict::PreconditionFailed => Err(ErrorCode::PreconditionFailed.into()),\n", "            Verdict::PreconditionFailed => Ok(()),\n"),
+    ("parts of one length", "src/gateway/multipart/complete.rs", "            check_equal(&parts)?;\n", "            let _ = check_equal(&parts);\n"),
+    ("credentials before a place", "src/store/mod.rs", "            issuer.fresh(&self.clock).await.map_err(StoreError::NoCredentials)?;\n", "            let _ = issuer;\n"),
     ("destinations are named where the configuration says so", "src/gateway/sub_resource.rs", "            && !place.rule.destinations\n", "            && false\n"),
     ("issued credentials that have ended", "src/store/identity.rs", "if issued.holds(now) { Ok(issued) } else { Err(IssueError::Answer) }", "Ok(issued)"),
 ]

@@ -234,6 +234,7 @@ fn application(
             idle: Duration::from_mins(2),
         },
         max_requests: 8,
+        checksums: false,
     };
     Upstream::new(settings, Arc::clone(clock)).map_err(Failure::failed)
 }

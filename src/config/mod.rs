@@ -46,7 +46,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
     ("[telemetry]", &["log", "format"]),
     (
         "[[upstream]]",
-        &["name", "endpoint", "region", "profile", "addressing", "credentials", "ca", "proxy", "requests"],
+        &["name", "endpoint", "region", "profile", "addressing", "credentials", "ca", "proxy", "requests", "checksums"],
     ),
     ("credentials", &["file", "profile"]),
     (
@@ -518,6 +518,7 @@ impl Loader<'_> {
             let proxy =
                 table.parsed("proxy", expected, |text| endpoint(text).filter(|uri| uri.scheme_str() == Some("http")));
             let max_requests = table.number("requests", (1, 100_000)).unwrap_or(512);
+            let checksums = table.boolean("checksums", false);
             if let (Some(name), Some(endpoint), Some(credentials)) = (name, address, credentials) {
                 upstreams.push(UpstreamSettings {
                     name: name.value,
@@ -530,6 +531,7 @@ impl Loader<'_> {
                     proxy: proxy.map(|at| at.value),
                     timeouts,
                     max_requests,
+                    checksums,
                 });
             }
         }

@@ -277,6 +277,7 @@ impl Demo {
                 idle: Duration::from_mins(1),
             },
             max_requests: 8,
+            checksums: false,
         };
         Upstream::new(settings, Arc::new(SystemClock)).map_err(|_| DemoError::Wrong("a client"))
     }

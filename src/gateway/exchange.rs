@@ -22,6 +22,7 @@ use super::upstream::discard_answer;
 use crate::net::body::{Body, BodyError};
 use crate::net::budget::Lease;
 use crate::net::server::Connection;
+use crate::s3::error::{ErrorCode, S3Error};
 use crate::sigv4::uri::Query;
 use crate::store::{Answer, Payload, StoreError, StoreRequest, Upstream};
 use crate::telemetry::{self, Blame, Metrics, RequestRecord};
@@ -236,6 +237,14 @@ impl Exchange {
             admitted = home.map(|home| home.admitted);
         });
         admitted
+    }
+
+    /// Refuses a preflight request that does not say of what page and for what it is, whatever bucket it names.
+    pub(super) fn check_preflight(&self) -> Result<(), S3Error> {
+        let page = self.page.as_ref();
+        let says_all = page.is_some_and(|page| page.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD));
+        let message = "A preflight request needs Origin and Access-Control-Request-Method.";
+        if says_all { Ok(()) } else { Err(S3Error::new(ErrorCode::InvalidRequest, message)) }
     }
 
     /// Whether the request comes from a page that its bucket's rule admits.

@@ -323,6 +323,9 @@ impl Core {
             let bucket = bucket.clone();
             return self.post_form(exchange, accepted, body, &bucket).await;
         }
+        if matches!(accepted.operation, Operation::Preflight { .. }) {
+            exchange.check_preflight()?;
+        }
         let caller = Arc::clone(match &accepted.caller {
             Some(id) => self.policy.caller(id)?,
             None => self.policy.nobody(&accepted.operation)?,

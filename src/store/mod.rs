@@ -8,6 +8,7 @@ pub mod identity;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+mod trailed;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -254,8 +255,13 @@ impl Upstream {
             Some(issuer) => Some(issuer.current(&self.clock).await.map_err(StoreError::NoCredentials)?),
             None => None,
         };
-        let head = Head { method, target, headers, identity, trace };
+        let is_put = method == Method::PUT && key.is_some() && target.query.is_empty();
+        let mut head = Head { method, target, headers, identity, trace };
         let sent = match body {
+            Payload::Stream { body, len } if is_put && self.wants_checksum(&head.headers) => {
+                let (body, len) = trailed::trailed(body, len, &mut head.headers);
+                self.once(&head, body, Some(len), ContentSha256::StreamingUnsignedTrailer, STREAM_IDLE_LIMIT).await
+            }
             Payload::Stream { body, len } => {
                 self.once(&head, body, Some(len), ContentSha256::Unsigned, STREAM_IDLE_LIMIT).await
             }
@@ -277,6 +283,12 @@ impl Upstream {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a PutObject with these headers must come with a checksum.
+    fn wants_checksum(&self, headers: &HeaderMap) -> bool {
+        let locks = || headers.keys().any(|name| name.as_str().starts_with("x-amz-object-lock-"));
+        self.settings.checksums || self.profile().capabilities().locks_by_checksum && locks()
     }
 
     async fn again(&self, head: &Head, bytes: &Bytes) -> Result<Answer, StoreError> {

@@ -62,12 +62,19 @@ pub struct Capabilities {
     pub equal_parts: bool,
     /// The smallest part that is not the last, in bytes.
     pub min_part_len: u64,
+    /// PutObject with a lock is taken only with a checksum of what is stored.
+    pub locks_by_checksum: bool,
 }
 
 impl Capabilities {
     /// What every store can do.
-    const LEAST: Self =
-        Self { copy_source_if_match: false, if_none_match: true, equal_parts: false, min_part_len: 5 << 20 };
+    const LEAST: Self = Self {
+        copy_source_if_match: false,
+        if_none_match: true,
+        equal_parts: false,
+        min_part_len: 5 << 20,
+        locks_by_checksum: false,
+    };
 }
 
 impl Profile {
@@ -89,7 +96,8 @@ impl Profile {
     pub const fn capabilities(self) -> Capabilities {
         let least = Capabilities::LEAST;
         match self {
-            Self::Aws | Self::Ceph | Self::Minio => Capabilities { copy_source_if_match: true, ..least },
+            Self::Aws => Capabilities { copy_source_if_match: true, locks_by_checksum: true, ..least },
+            Self::Ceph | Self::Minio => Capabilities { copy_source_if_match: true, ..least },
             Self::R2 => Capabilities { equal_parts: true, ..least },
             Self::Gcs => Capabilities { if_none_match: false, ..least },
             Self::B2 => Capabilities { if_none_match: false, min_part_len: 5_000_000, ..least },
@@ -138,4 +146,6 @@ pub struct UpstreamSettings {
     pub timeouts: UpstreamTimeouts,
     /// The greatest number of requests at once; more wait.
     pub max_requests: u32,
+    /// Whether every PutObject comes with a checksum of the ciphertext.
+    pub checksums: bool,
 }

@@ -34,6 +34,7 @@ fn upstream(port: u16) -> Upstream {
             idle: Duration::from_millis(400),
         },
         max_requests: 8,
+        checksums: false,
     };
     Upstream::new(settings, Arc::new(SystemClock)).unwrap()
 }

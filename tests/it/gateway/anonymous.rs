@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use sealgate::gateway::settings::Limits;
 use sealgate::store::{Answer, Identity, StoreError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::lies::Lied;
 use super::multipart::{list, part};
@@ -188,24 +190,28 @@ async fn the_verdict_on_a_page_is_of_its_own_method_and_bucket() {
     assert_eq!(allowed(&put), "");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_sign_leaves_half_of_every_place_to_those_who_do() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    let plan = Plan { upstream_requests: 4, ..Plan::default() };
-    let lied = Lied::with(plan).await;
+/// Six who ask for a large object without a signature, and read nothing of it.
+async fn readers_who_stand_still(lied: &Lied) -> Vec<TcpStream> {
+    is_public(lied);
     let app = lied.app();
-    is_public(&lied);
-    let big = noise(32 << 20, 1);
-    app.put("other", "big", big.clone()).await.unwrap();
+    app.put("other", "big", noise(32 << 20, 1)).await.unwrap();
     app.get("other", "big").await.unwrap();
-    // readers who stand still hold their places at the store
     let mut slow = Vec::new();
     for _ in 0..6 {
-        let mut stream = tokio::net::TcpStream::connect(lied.gateway_address()).await.unwrap();
+        let mut stream = TcpStream::connect(lied.gateway_address()).await.unwrap();
         stream.write_all(b"GET /other/big HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
         slow.push(stream);
     }
+    slow
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_leaves_half_of_every_place_to_those_who_do() {
+    let plan = Plan { upstream_requests: 4, ..Plan::default() };
+    let lied = Lied::with(plan).await;
+    let app = lied.app();
+    // readers who stand still hold their places at the store
+    let mut slow = readers_who_stand_still(&lied).await;
     for stream in slow.iter_mut().take(2) {
         assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 16);
     }
@@ -215,21 +221,11 @@ async fn who_does_not_sign_leaves_half_of_every_place_to_those_who_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_sign_leaves_half_of_the_memory_to_those_who_do() {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
     let limits = Limits { memory: 6 << 20, ..Plan::default().limits };
     let lied = Lied::with(Plan { limits, ..Plan::default() }).await;
     let app = lied.app();
-    is_public(&lied);
-    app.put("other", "big", noise(32 << 20, 1)).await.unwrap();
-    app.get("other", "big").await.unwrap();
     // readers who stand still hold a good megabyte each
-    let mut slow = Vec::new();
-    for _ in 0..6 {
-        let mut stream = tokio::net::TcpStream::connect(lied.gateway_address()).await.unwrap();
-        stream.write_all(b"GET /other/big HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
-        slow.push(stream);
-    }
+    let mut slow = readers_who_stand_still(&lied).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     for key in ["a", "b"] {
         let signed = tokio::time::timeout(Duration::from_secs(4), app.put("data", key, noise(1 << 20, 2))).await;

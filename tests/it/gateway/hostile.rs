@@ -202,4 +202,12 @@ async fn a_preflight_request_does_not_tell_which_buckets_there_are() {
         all.push((refused.status(), refused.code().map(sealgate::s3::error::ErrorCode::name)));
     }
     assert!(all.iter().all(|told| *told == (Some(403), Some("AccessForbidden"))), "{all:?}");
+    // what says too little is refused as such, there as here
+    for bucket in ["data", "nothing"] {
+        for page in [&[][..], &[("origin", "https://app.example")]] {
+            let refused =
+                app.sent(Identity::Nobody, Method::OPTIONS, (bucket, "k"), &[], page, None).await.err().unwrap();
+            assert_eq!(refused.status(), Some(400), "{bucket} {page:?}");
+        }
+    }
 }

@@ -140,6 +140,7 @@ fn upstream_of(address: std::net::SocketAddr, origin: Origin, max_requests: u32)
             idle: Duration::from_secs(5),
         },
         max_requests,
+        checksums: false,
     };
     Upstream::new(settings, Arc::new(SystemClock)).unwrap()
 }

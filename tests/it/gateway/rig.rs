@@ -123,6 +123,7 @@ impl Client {
                 idle: Duration::from_secs(30),
             },
             max_requests: 64,
+            checksums: false,
         };
         Self(Arc::new(Upstream::new(settings, Arc::new(SystemClock)).unwrap()))
     }
@@ -250,6 +251,8 @@ pub struct Plan {
     pub state_bucket: Option<String>,
     /// Requests to the provider at once.
     pub upstream_requests: u32,
+    /// Whether every PutObject comes with a checksum of the ciphertext.
+    pub checksums: bool,
 }
 
 impl Default for Plan {
@@ -269,6 +272,7 @@ impl Default for Plan {
             through: None,
             state_bucket: None,
             upstream_requests: 512,
+            checksums: false,
         }
     }
 }
@@ -420,6 +424,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         proxy: None,
         timeouts: plan.upstream_timeouts,
         max_requests: plan.upstream_requests,
+        checksums: plan.checksums,
     };
     let settings = Settings {
         region: REGION.to_owned(),

@@ -83,6 +83,7 @@ pub fn https_as(port: u16, ca: &Path, id: &str, secret_text: &str) -> Client {
             idle: Duration::from_secs(10),
         },
         max_requests: 8,
+        checksums: false,
     };
     Client(Arc::new(Upstream::new(settings, Arc::new(SystemClock)).unwrap()))
 }

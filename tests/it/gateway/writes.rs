@@ -535,3 +535,39 @@ async fn no_key_that_a_store_would_change_is_deleted() {
     assert!(stored.contains_key("/a") && stored.contains_key("a") && !stored.contains_key("b"));
     assert_eq!(app.send(Method::GET, "data", "a", &[], &[], None).await.unwrap().body, "kept");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_locks_an_object_comes_with_a_checksum_of_the_ciphertext() {
+    for checksums in [false, true] {
+        let lied = Lied::with(Plan { checksums, ..Plan::default() }).await;
+        let app = lied.app();
+        let body = noise(3 << 20, 4);
+        let lock = [
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00.000Z"),
+        ];
+        for (key, headers, is_wanted) in [("locked", &lock[..], true), ("free", &[], checksums)] {
+            app.put_with("data", key, headers, body.clone()).await.unwrap();
+            let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+            let has = asked.headers.get("x-amz-trailer").is_some_and(|name| name == "x-amz-checksum-crc64nvme");
+            assert_eq!(has, is_wanted, "{key}");
+            assert!(app.get("data", key).await.unwrap().body == body, "{key}");
+        }
+        // on its way to the store the body changes: the store finds out, and there is no object
+        lied.liar.edits(|asked, bytes| {
+            if asked.is("PUT", "/up-data/changed") {
+                bytes[1000] ^= 1;
+            }
+        });
+        let refused = app.put_with("data", "changed", &lock, body).await.unwrap_err();
+        assert!(refused.0 >= 400, "{refused:?}");
+        lied.liar.tells_the_truth();
+        assert_eq!(app.head("data", "changed").await.unwrap_err().0, 404);
+        // parts and copies are as they were
+        let id = create(&app, "data", "parts", &[]).await;
+        let sent = part(&app, ("data", "parts", &id), 1, noise(5 << 20, 1)).await.unwrap();
+        complete(&app, ("data", "parts", &id), &[(1, sent.etag())]).await.unwrap();
+        app.put_with("data", "copy", &[("x-amz-copy-source", "/data/parts")], "").await.unwrap();
+        assert_eq!(app.get("data", "copy").await.unwrap().body.len(), 5 << 20);
+    }
+}
