@@ -52,6 +52,7 @@ pub enum Profile {
 
 /// What the gateway relies on a store for, or must do in another way. `check --online` tries it; no request guesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a table of what can and cannot be done")]
 pub struct Capabilities {
     /// CopyObject honours `x-amz-copy-source-if-match`; without it a self-copy could put a header on another body.
     pub copy_source_if_match: bool,
