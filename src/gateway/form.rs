@@ -212,7 +212,7 @@ fn put_headers(form: &Form) -> Result<HeaderMap, Failure> {
     for (name, value) in &form.fields {
         let (name, value) = match name.as_str() {
             "acl" => ("x-amz-acl", value.clone()),
-            "tagging" => ("x-amz-tagging", Tagging::of_form(value.as_bytes())?.to_header()),
+            "tagging" => ("x-amz-tagging", Tagging::of_client(value.as_bytes())?.to_header()),
             name if CONTENT_FIELDS.contains(&name) => (name, value.clone()),
             name if SIGNATURE_FIELDS.contains(&name) => continue,
             name if name.starts_with("x-amz-") => {

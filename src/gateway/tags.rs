@@ -59,7 +59,7 @@ impl Call<'_> {
         let mut headers = forwarded_to_reads(&self.accepted.headers);
         let body = if action == TagAction::Put {
             // written anew: whoever reads it next reads the same
-            let document = Bytes::from(Tagging::of_form(&self.document(MAX_DOCUMENT_LEN).await?)?.to_xml());
+            let document = Bytes::from(Tagging::of_client(&self.document(MAX_DOCUMENT_LEN).await?)?.to_xml());
             let md5 = content_md5(&document).ok_or_else(|| Failure::ours("a digest that is no header"))?;
             headers.insert(HeaderName::from_static("content-md5"), md5);
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));

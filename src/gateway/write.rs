@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
-use super::Call;
 use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::etag;
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, insert_checksum, passed_back, quoted};
 use super::policy::{Place, Right};
 use super::pump::{self, ObjectKeys, Plaintext, VerifiedSlot};
+use super::read::begun_again;
 use super::settings::EtagMode;
 use super::upstream::Source;
+use super::{Call, TRANSFER_BASE};
 use crate::crypto::wrap::DataKey;
 use crate::digest::{ChecksumType, hex};
 use crate::format::context::Context;
@@ -31,6 +32,9 @@ use crate::s3::error::ErrorCode;
 use crate::s3::operation::ObjectRef;
 use crate::sigv4::Headers;
 use crate::store::{Answer, Payload, StoreRequest};
+
+/// Longer metadata has no room for an MD5 beside it; the trailer has it all the same.
+const ROOM_WITH_MD5: usize = 1280;
 
 /// The condition of a write, as the store must judge it.
 fn to_store(condition: &WriteCondition, place: &Place) -> Result<HeaderMap, Failure> {
@@ -79,24 +83,38 @@ impl Call<'_> {
         if place.rule.etag == EtagMode::Opaque || etag::is_marked(tag) {
             return to_store(&condition, place);
         }
+        // whoever may not read learns of no content
+        self.core.policy.place_of(self.caller, &place.bucket, key, Right::Read)?;
+        let there = begun_again(|| self.names_there(place, key, version_id)).await?;
+        let is_named = there.as_ref().is_some_and(|(stored, named)| named.as_ref() == Some(tag) || stored == tag);
+        let condition = match (condition, there) {
+            (WriteCondition::IfMatch(_), None) => return Err(ErrorCode::NoSuchKey.into()),
+            (WriteCondition::IfMatch(_), Some((stored, _))) if is_named => WriteCondition::IfMatch(stored),
+            (WriteCondition::IfMatch(_), Some(_)) => return Err(ErrorCode::PreconditionFailed.into()),
+            (_, None) => WriteCondition::IfAbsent,
+            (_, Some(_)) if is_named => return Err(ErrorCode::PreconditionFailed.into()),
+            // as long as that one is there, it has another ETag
+            (_, Some((stored, _))) => WriteCondition::IfMatch(stored),
+        };
+        to_store(&condition, place)
+    }
+
+    /// What an object goes by that is there: the ETag made of the store's, and that of its plaintext.
+    async fn names_there(
+        &self,
+        place: &Place,
+        key: &ObjectKey,
+        version_id: Option<&str>,
+    ) -> Result<Option<(String, Option<String>)>, Failure> {
         let version_id = version_id.map(str::to_owned);
         let source = Source::new(place.clone(), key.clone(), version_id, &self.accepted.headers, self.exchange);
         let opening = match self.core.head_object(source, None).await {
-            // the store says it better than we
-            Err(failure) if failure.code() == ErrorCode::NoSuchKey => return to_store(&condition, place),
+            Err(failure) if failure.code() == ErrorCode::NoSuchKey => return Ok(None),
             opening => opening?,
         };
-        let there = etag::downstream(opening.source.etag.as_deref().unwrap_or_default());
+        let stored = etag::downstream(opening.source.etag.as_deref().unwrap_or_default());
         let named = opening.plaintext_etag(self.core, place.rule.etag, None).await?;
-        let is_named = named.as_ref() == Some(tag) || there == *tag;
-        let condition = match condition {
-            WriteCondition::IfMatch(_) if is_named => WriteCondition::IfMatch(there),
-            WriteCondition::IfNoneMatch(_) if is_named => WriteCondition::IfNoneMatch(there),
-            // as long as that one is there, it has another ETag
-            WriteCondition::IfNoneMatch(_) => WriteCondition::IfMatch(there),
-            other => other,
-        };
-        to_store(&condition, place)
+        Ok(Some((stored, named)))
     }
 
     /// A body that is short enough to be read before its object is begun, with its MD5 in the header then: whoever asks for
@@ -111,10 +129,12 @@ impl Call<'_> {
         let Some(short) = short.filter(|_| is_wanted && metadata.content_md5().is_none()) else {
             return Ok((Plaintext::Ingress(Box::new(ingress)), len));
         };
-        self.exchange.hold([self.core.reserve(self.exchange, short).await?]);
+        // all that the transfer takes: who holds some of it must not wait for more
+        self.exchange.hold([self.core.reserve(self.exchange, short + TRANSFER_BASE).await?]);
         let bytes = ingress.collect().await?;
         let verified = ingress.take_verified();
-        if let Some(md5) = verified.as_ref().and_then(|verified| verified.md5) {
+        let md5 = verified.as_ref().and_then(|verified| verified.md5);
+        if let Some(md5) = md5.filter(|_| metadata.encode().is_ok_and(|bytes| bytes.len() <= ROOM_WITH_MD5)) {
             metadata.set_content_md5(md5)?;
         }
         Ok((Plaintext::Held(Some(bytes), verified), len))
@@ -167,7 +187,10 @@ impl Call<'_> {
             return Err(ErrorCode::EntityTooLarge.into());
         }
         let stored_len = object_len(len).ok_or_else(|| Failure::from(ErrorCode::EntityTooLarge))?;
-        let _lease = self.core.reserve_transfer(self.exchange, len).await?;
+        let _lease = match &plaintext {
+            Plaintext::Held(..) => None,
+            _ => Some(self.core.reserve_transfer(self.exchange, len).await?),
+        };
         let context = Context::object(&place.address(key));
         let dek: Arc<DataKey> = self.core.draw_dek(&context)?;
         let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b"seg_salt")?;

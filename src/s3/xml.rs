@@ -1541,12 +1541,22 @@ impl Tagging {
         xml.finish()
     }
 
-    /// Reads the field of a form.
-    pub fn of_form(body: &[u8]) -> Result<Self, S3Error> {
+    /// Reads what a client sends.
+    pub fn of_client(body: &[u8]) -> Result<Self, S3Error> {
         if body.len() > XmlLimits::SMALL.bytes {
             return Err(ErrorCode::MalformedXML.into());
         }
-        Ok(Self::parse(body)?)
+        // what is not understood would be lost, and tags with it
+        let root = rooted(body, "Tagging")?;
+        root.only(&[], &["TagSet"])?;
+        let mut sets = root.all("TagSet");
+        let (Some(set), None) = (sets.next(), sets.next()) else { return Err(ErrorCode::MalformedXML.into()) };
+        set.only(&[], &["Tag"])?;
+        let tag = |tag: &Element| {
+            tag.only(&["Key", "Value"], &[])?;
+            Ok::<_, XmlError>((tag.need("Key")?, tag.need("Value")?))
+        };
+        Ok(Self(set.all("Tag").map(tag).collect::<Result<_, _>>()?))
     }
 
     /// Reads a store's answer.

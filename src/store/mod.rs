@@ -266,7 +266,12 @@ impl Upstream {
                 self.once(&head, body, Some(len), ContentSha256::Unsigned, STREAM_IDLE_LIMIT).await
             }
             Payload::Empty => self.again(&head, &Bytes::new()).await,
-            Payload::Bytes(bytes) => self.again(&head, &bytes).await,
+            Payload::Bytes(bytes) => {
+                if is_put && self.wants_checksum(&head.headers) {
+                    trailed::announced(&bytes, &mut head.headers);
+                }
+                self.again(&head, &bytes).await
+            }
         };
         if let (Err(StoreError::Credentials), Some(issuer), Some(credentials)) = (&sent, issuer, &head.identity) {
             issuer.refused(credentials, self.clock.now());
@@ -369,6 +374,9 @@ impl Upstream {
         }
         if let Some(identity) = identity {
             self.sign(head, identity, payload, out)?;
+        } else if payload.is_streaming() {
+            // how a body is framed is said, signed or not
+            out.insert(HeaderName::from_static("x-amz-content-sha256"), value(&payload.to_text())?);
         }
         if let Some(trace) = trace {
             out.insert(HeaderName::from_static("traceparent"), value(trace)?);

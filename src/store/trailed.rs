@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use crate::digest::{ChecksumAlgorithm, ChecksumHasher};
+use crate::digest::{ChecksumAlgorithm, ChecksumHasher, checksum};
 use crate::net::body::{Body, BodyError};
 use crate::s3::checksum::{checksum_header, format_checksum};
 
@@ -39,6 +39,14 @@ pub(super) fn trailed(body: Body, len: u64, headers: &mut HeaderMap) -> (Body, u
     let begin = Some(Bytes::from(begin));
     let trailed = Trailed { begin, body, left: len, hasher: Some(ChecksumHasher::new(ALGORITHM)), before };
     (trailed.boxed_unsync(), all)
+}
+
+/// Adds the checksum of a body that is known whole.
+pub(super) fn announced(bytes: &[u8], headers: &mut HeaderMap) {
+    let value = HeaderValue::from_str(&format_checksum(&checksum(ALGORITHM, bytes)));
+    if let Ok(value) = value {
+        headers.insert(HeaderName::from_static("x-amz-checksum-crc64nvme"), value);
+    }
 }
 
 struct Trailed {
@@ -71,8 +79,11 @@ impl HttpBody for Trailed {
             if let Some(hasher) = &mut self.hasher {
                 hasher.update(&data);
             }
-            // longer than it was said to be, it ends as one that is shorter does: broken off
-            let Some(left) = self.left.checked_sub(data.len() as u64) else { break };
+            // longer than it was said to be, it breaks off as one that is shorter does
+            let Some(left) = self.left.checked_sub(data.len() as u64) else {
+                self.hasher = None;
+                return Poll::Ready(Some(Err(BodyError::Aborted)));
+            };
             self.left = left;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -92,8 +103,19 @@ impl HttpBody for Trailed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::checksum;
     use crate::net::body::{self, collect};
+
+    /// From the last one on.
+    struct Pieces(Vec<Bytes>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(piece))))
+        }
+    }
 
     #[tokio::test]
     async fn a_body_ends_with_its_checksum_and_has_the_length_that_is_announced() {
@@ -110,5 +132,9 @@ mod tests {
             let (body, _) = trailed(body::full(Bytes::from_static(b"123456789")), said, &mut headers);
             assert!(collect(body, 1000).await.is_err(), "{said}");
         }
+        let pieces = Pieces(vec![Bytes::from_static(b"9"), Bytes::from_static(b"12345678")]).boxed_unsync();
+        assert!(collect(trailed(pieces, 8, &mut headers).0, 1000).await.is_err());
+        announced(b"123456789", &mut headers);
+        assert_eq!(headers["x-amz-checksum-crc64nvme"], value.as_str());
     }
 }

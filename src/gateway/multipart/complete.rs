@@ -202,10 +202,10 @@ impl Call<'_> {
         let document = self.document(MAX_DOCUMENT_LEN).await?;
         let listed = parse_complete_multipart_upload(&document)?;
         let whole = Whole::of(&self.accepted.headers)?;
-        let condition = self.write_condition(&place, &upload.object.key, None).await?;
+        let condition = self.write_condition(&place, &upload.object.key, None).await;
         let asked = Asked { listed: &listed, whole: &whole };
         let gone = match self.state(&place, &names, upload).await {
-            Ok(state) => match self.complete(&place, &names, upload, &state, asked, condition).await {
+            Ok(state) => match self.complete_if(&place, &names, upload, &state, asked, condition).await {
                 // another Complete was faster, or an earlier one did not come to its last step
                 Err(failure) if failure.code() == ErrorCode::NoSuchUpload => failure,
                 Err(failure) if failure.code() == ErrorCode::InvalidPart => {
@@ -221,6 +221,25 @@ impl Call<'_> {
             Err(failure) => return Err(failure),
         };
         begun_again(|| self.completed_before(&place, &names, upload, asked)).await?.ok_or(gone)
+    }
+
+    /// Completes, unless a condition does not hold: of an upload that is gone that says nothing.
+    async fn complete_if(
+        &self,
+        place: &Place,
+        names: &UploadNames,
+        upload: &UploadRef,
+        state: &State,
+        asked: Asked<'_>,
+        condition: Result<HeaderMap, Failure>,
+    ) -> Result<Response<Body>, Failure> {
+        match condition {
+            Ok(condition) => self.complete(place, names, upload, state, asked, condition).await,
+            Err(refused) => {
+                self.upload_exists(place, upload).await?;
+                Err(refused)
+            }
+        }
     }
 
     async fn complete(

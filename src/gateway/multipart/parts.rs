@@ -22,7 +22,7 @@ use crate::ingress::answer::document;
 use crate::net::body::{self, Body};
 use crate::object::{PartNumber, PlaintextRange};
 use crate::s3::checksum::VerifiedBody;
-use crate::s3::error::ErrorCode;
+use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, UploadRef};
 use crate::s3::range::RangeSpec;
 use crate::s3::xml::{CopyKind, CopyResult, ListPartsResult, ListedPart};
@@ -107,6 +107,13 @@ impl Call<'_> {
         plaintext: Plaintext,
         len: u64,
     ) -> Result<Taken, Failure> {
+        if number.get() == PartNumber::MAX && place.upstream.profile().capabilities().equal_parts {
+            let message =
+                "The store behind this bucket takes parts of one length, and the last number is the gateway's.";
+            return Err(S3Error::new(ErrorCode::InvalidPart, message)
+                .with("PartNumber", number.get().to_string())
+                .into());
+        }
         let staged = is_staged(place, number, len) || !self.has_equal_length(place, upload, number, len).await?;
         // the trailer of part 10 000 goes up in the same request
         let limit = if number.get() == PartNumber::MAX { (5 << 30) - (4 << 20) } else { MAX_UPLOAD_PART_LEN };

@@ -119,33 +119,46 @@ async fn conditions_take_both_etags() {
         assert_eq!(app.get("data", "k").await.unwrap().body, next);
         let deleted = app.send(Method::DELETE, "data", "k", &[], &[("if-match", &named(&next))], None).await;
         assert_eq!(code(deleted), 204);
-        assert_eq!(code(app.put_with("data", "k", &[("if-match", &plain)], body).await), 404);
+        assert_eq!(code(app.put_with("data", "k", &[("if-match", &plain)], body.clone()).await), 404);
+        // the store learns the MD5 of nothing that was, is or might be
+        let seen = lied.liar.seen.lock().unwrap();
+        for content in [&body[..], &next[..], b"another"] {
+            let secret = hex(&md5(content));
+            assert!(!seen.windows(32).any(|window| window == secret.as_bytes()), "{len}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_while_a_condition_is_judged_is_not_written_over() {
+async fn the_store_judges_whether_the_object_is_the_one_that_was_found() {
     let lied = Lied::with(plan()).await;
     let app = lied.app();
     app.put("data", "k", "one").await.unwrap();
-    // somebody writes between the question and the PUT
-    lied.liar.edits(|asked, _| {
-        if asked.is("PUT", "/up-data/k") && asked.headers.contains_key("if-match") {
-            asked.headers.insert("if-match", "\"as it was\"".parse().unwrap());
-        }
-    });
-    lied.liar.lies(|asked, told| {
-        if asked.is("PUT", "/up-data/k") {
-            told.status = http::StatusCode::PRECONDITION_FAILED;
-            told.body = "<Error><Code>PreconditionFailed</Code></Error>".into();
-        }
-    });
-    for name in ["if-match", "if-none-match"] {
-        let etag = if name == "if-match" { named(b"one") } else { named(b"two") };
-        assert_eq!(code(app.put_with("data", "k", &[(name, &etag)], "three").await), 412, "{name}");
+    let opaque = listed(&app, "data", "k").await;
+    // a condition of the plaintext, and one that holds because another one is there
+    for (name, etag) in [("if-match", named(b"one")), ("if-none-match", named(b"two"))] {
+        app.put_with("data", "k", &[(name, &etag)], "one").await.unwrap();
         let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
-        assert!(asked.is("PUT", "/up-data/k") && asked.headers.contains_key("if-match"), "{name}");
+        assert!(asked.is("PUT", "/up-data/k") && !asked.headers.contains_key("if-none-match"), "{name}");
+        let there = asked.headers["if-match"].to_str().unwrap().trim_matches('"').to_owned();
+        if name == "if-match" {
+            assert_eq!(format!("\"{there}-0\""), opaque);
+        }
+        let before = lied.liar.requests.lock().unwrap().len();
+        let refused = named(if name == "if-match" { b"two" } else { b"one" });
+        assert_eq!(code(app.put_with("data", "k", &[(name, &refused)], "three").await), 412, "{name}");
+        assert!(lied.liar.requests.lock().unwrap()[before..].iter().all(|asked| asked.method != Method::PUT), "{name}");
+        assert_eq!(app.get("data", "k").await.unwrap().text(), "one");
     }
+    // where nothing is
+    assert_eq!(code(app.put_with("data", "new", &[("if-match", &named(b"one"))], "x").await), 404);
+    assert_eq!(code(app.put_with("data", "new", &[("if-none-match", &named(b"one"))], "x").await), 200);
+    let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+    assert_eq!(asked.headers["if-none-match"], "*");
+    // who may not read cannot try what the content is
+    let writer = Client::new(lied.gateway_address(), "AKWRITER", "secret of AKWRITER");
+    assert_eq!(code(writer.put_with("data", "k", &[("if-match", &named(b"one"))], "x").await), 403);
+    assert_eq!(code(writer.put_with("data", "k", &[("if-match", &listed(&app, "data", "k").await)], "x").await), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

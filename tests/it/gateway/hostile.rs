@@ -149,6 +149,9 @@ async fn documents_that_others_could_read_otherwise_are_refused() {
         ("", "lifecycle", Method::PUT, "text", "MalformedXML"),
         ("", "policy", Method::PUT, "<a/>", "MalformedPolicy"),
         ("k", "tagging", Method::PUT, bomb, "MalformedXML"),
+        ("k", "tagging", Method::PUT, "<Tagging/>", "MalformedXML"),
+        ("k", "tagging", Method::PUT, "<Tagging><TagSet/><TagSet/></Tagging>", "MalformedXML"),
+        ("k", "tagging", Method::PUT, "<Tagging><TagSet><Tags/></TagSet></Tagging>", "MalformedXML"),
         ("k", "restore", Method::POST, restore, "MalformedXML"),
     ] {
         let sent = app.send(method, "data", key, &[(query, "")], &[], Some(body.to_owned().into())).await;

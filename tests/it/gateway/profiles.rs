@@ -98,8 +98,14 @@ async fn parts_of_other_lengths_are_refused_by_name_and_can_be_sent_again() {
         let sent = part(&app, ("data", "k", &id), number, noise(len, u64::from(number))).await.unwrap();
         parts.push((number, sent.etag()));
     }
+    let before = lied.liar.requests.lock().unwrap().len();
     let refused = complete(&app, ("data", "k", &id), &parts).await.unwrap_err();
     assert_eq!(refused, (400, "InvalidPart".to_owned()));
+    let last = part(&app, ("data", "k", &id), 10_000, "x").await.unwrap_err();
+    assert_eq!(last, (400, "InvalidPart".to_owned()));
+    // nothing of it reached the store
+    let asked = lied.liar.requests.lock().unwrap()[before..].to_vec();
+    assert!(asked.iter().all(|asked| asked.method != Method::POST && asked.method != Method::PUT));
     // a last one that is longer is refused too
     let refused = complete(&app, ("data", "k", &id), &parts[..2]).await.unwrap_err();
     assert_eq!(refused, (400, "InvalidPart".to_owned()));

@@ -244,6 +244,8 @@ pub struct Plan {
     pub upstream_timeouts: UpstreamTimeouts,
     pub verify_whole: u64,
     pub etag: EtagMode,
+    /// What `other` is open for without a signature.
+    pub open: Access,
     /// The provider's smallest part.
     pub min_part: u64,
     /// The provider as the gateway reaches it, if not directly.
@@ -268,6 +270,7 @@ impl Default for Plan {
             },
             verify_whole: 1 << 20,
             etag: EtagMode::Opaque,
+            open: Access::ReadOnly,
             min_part: 5 << 20,
             through: None,
             state_bucket: None,
@@ -304,7 +307,7 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
             .filter_map(|o| OriginPattern::parse(o))
             .collect(),
         destinations: name == "second",
-        anonymous: (name == "other").then_some(Access::ReadOnly),
+        anonymous: (name == "other").then_some(plan.open),
         state_bucket: plan.state_bucket.clone(),
     }
 }

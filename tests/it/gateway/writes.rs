@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use sealgate::gateway::settings::Access;
+use sealgate::store::Identity;
 use sealgate::store::settings::Profile;
 
 use super::liar::{Asked, Told};
@@ -539,7 +541,7 @@ async fn no_key_that_a_store_would_change_is_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_locks_an_object_comes_with_a_checksum_of_the_ciphertext() {
     for checksums in [false, true] {
-        let lied = Lied::with(Plan { checksums, ..Plan::default() }).await;
+        let lied = Lied::with(Plan { checksums, open: Access::ReadWrite, ..Plan::default() }).await;
         let app = lied.app();
         let body = noise(3 << 20, 4);
         let lock = [
@@ -569,5 +571,17 @@ async fn what_locks_an_object_comes_with_a_checksum_of_the_ciphertext() {
         complete(&app, ("data", "parts", &id), &[(1, sent.etag())]).await.unwrap();
         app.put_with("data", "copy", &[("x-amz-copy-source", "/data/parts")], "").await.unwrap();
         assert_eq!(app.get("data", "copy").await.unwrap().body.len(), 5 << 20);
+        let asked = lied.liar.requests.lock().unwrap().clone();
+        let has = |asked: &Asked, name| asked.headers.contains_key(name);
+        assert!(asked.iter().all(|asked| asked.query.is_empty() || !has(asked, "x-amz-trailer")));
+        // the gateway's own records too, where all have one
+        let record = asked.iter().find(|asked| asked.method == Method::PUT && asked.path.contains("/.sealgate/u/"));
+        assert_eq!(has(record.unwrap(), "x-amz-checksum-crc64nvme"), checksums);
+        // how a body is framed is said without a signature as well
+        let unsigned = app.sent(Identity::Nobody, Method::PUT, ("other", "k"), &[], &lock, Some("x".into())).await;
+        assert!(unsigned.is_err(), "the store lets nobody in");
+        let last = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+        assert!(last.is("PUT", "/up-other/k") && !has(&last, "authorization") && has(&last, "x-amz-trailer"));
+        assert_eq!(last.headers["x-amz-content-sha256"], "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
     }
 }
