@@ -97,7 +97,10 @@ async fn own_checks(store: &AmazonS3, prefix: &str) {
     integration::list_uses_directories_correctly(&within).await;
     integration::list_with_delimiter(&within).await;
     integration::rename_and_copy(&within).await;
-    integration::copy_if_not_exists(&within).await;
+    // Ceph 16.2 does not judge the condition of a Complete, by which this client copies
+    if var("STORE").as_deref() != Ok("ceph") {
+        integration::copy_if_not_exists(&within).await;
+    }
     integration::copy_rename_nonexistent_object(&within).await;
     integration::stream_get(&within).await;
     integration::multipart_race_condition(&within, true).await;
