@@ -164,6 +164,11 @@ impl Place {
     /// drops slashes another key would be meant.
     pub(super) fn admits(&self, key: &ObjectKey) -> Result<(), S3Error> {
         check_key(key)?;
+        self.takes(key)
+    }
+
+    /// Whether the store keeps that key as it is.
+    fn takes(&self, key: &ObjectKey) -> Result<(), S3Error> {
         if self.upstream.profile() == Profile::Minio && key.as_bytes().starts_with(b"/") {
             let message = "The store behind this bucket drops a slash at a key's beginning.";
             return Err(S3Error::argument("key", message));
@@ -292,7 +297,7 @@ impl Policy {
     ) -> Result<Place, Failure> {
         check_key(key)?;
         let place = self.place(caller, bucket, right)?;
-        place.admits(key)?;
+        place.takes(key)?;
         Ok(place)
     }
 }
