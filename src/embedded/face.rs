@@ -352,7 +352,7 @@ impl Face {
             Operation::ListObjectsV2 { bucket, listing, continuation_token, start_after, .. } => {
                 let after = match continuation_token {
                     None => start_after.clone().unwrap_or_default().into_bytes(),
-                    Some(token) => unhex_text(token).ok_or_else(|| {
+                    Some(token) => unhex_text(token).filter(|after| !after.is_empty()).ok_or_else(|| {
                         S3Error::argument("continuation-token", "The continuation token provided is incorrect")
                     })?,
                 };

@@ -9,7 +9,7 @@ use crate::digest::{ChecksumAlgorithm, checksum, sha256};
 use crate::net::body::{self, Body, BodyError};
 use crate::net::budget::Budget;
 use crate::s3::checksum::format_checksum;
-use crate::sigv4::{AmzDate, CredentialScope, Credentials, sign};
+use crate::sigv4::{AmzDate, CredentialScope, Credentials, presign, sign};
 use zeroize::Zeroizing;
 
 const REGION: &str = "us-east-1";
@@ -100,6 +100,45 @@ fn chunked(mut chain: ChunkSignatures, payload: &[u8], size: usize, trailer: Opt
     }
     out.extend_from_slice(b"\r\n");
     out
+}
+
+#[test]
+fn a_preflight_request_about_a_presigned_url_comes_from_its_signer() {
+    let date = AmzDate::of(now());
+    let key = SigningKey::derive(&secret(), &CredentialScope::new(date, REGION));
+    let presigned = |headers: &[(&str, &[u8])]| {
+        let view = RequestView { method: "PUT", path: "/bucket/key", query: "", headers: Headers::new(headers) };
+        let credentials = Credentials { access_key_id: ID, key: &key, session_token: None };
+        presign(&view, &credentials, date, 60).unwrap()
+    };
+    let caller = |query: &str, method: Option<&str>, at: u64| {
+        let mut request = Request::builder().method("OPTIONS").uri(format!("/bucket/key?{query}"));
+        request = request.header("host", "gateway.test").header("origin", "https://app.example");
+        if let Some(method) = method {
+            request = request.header("access-control-request-method", method);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        let now = Timestamp::from_unix_millis(now().unix_millis() + at);
+        let accepted = verifier().with_anonymous().accept(parts, now).unwrap();
+        assert!(matches!(accepted.operation, Operation::Preflight { .. }));
+        accepted.caller.map(|id| id.as_str().to_owned())
+    };
+    let host: (&str, &[u8]) = ("host", b"gateway.test");
+    let url = presigned(&[host]);
+    assert_eq!(caller(&url, Some("PUT"), 0).as_deref(), Some(ID));
+    let last = if url.ends_with('0') { '1' } else { '0' };
+    let altered = format!("{}{last}", &url[..url.len() - 1]);
+    for (query, method, at) in [
+        (altered.as_str(), Some("PUT"), 0),
+        (&url, Some("GET"), 0),
+        (&url, None, 0),
+        (&url, Some("PUT"), 61_000),
+        // what the browser will send with the request is not there yet
+        (&presigned(&[host, ("content-type", b"text/plain")]), Some("PUT"), 0),
+        ("", Some("PUT"), 0),
+    ] {
+        assert_eq!(caller(query, method, at), None, "{method:?} {at}");
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn malformed() -> S3Error {
     ErrorCode::InvalidPolicyDocument.into()
 }
 
-fn denied(why: &'static str) -> S3Error {
+fn denied(why: impl std::fmt::Display) -> S3Error {
     S3Error::new(ErrorCode::AccessDenied, format!("Invalid according to Policy: {why}"))
 }
 
@@ -85,7 +85,7 @@ impl PostPolicy {
     }
 
     /// Judges a form: its fields before `file` (names of any case, `${filename}` already put in) and the bucket it is
-    /// sent to.
+    /// sent to. A refusal names the field that is at fault, never a value.
     pub fn check(&self, fields: &[(&str, &str)], bucket: &str, now: Timestamp) -> Result<(), S3Error> {
         if now > self.expiration {
             return Err(denied("Policy expired."));
@@ -107,7 +107,8 @@ impl PostPolicy {
                 (_, None) => false,
             };
             if !holds {
-                return Err(denied("Policy Condition failed."));
+                let kind = if matches!(condition, Condition::Equals(..)) { "eq" } else { "starts-with" };
+                return Err(denied(format_args!("Policy Condition failed: {kind} ${name}")));
             }
         }
         for (name, _) in &seen {
@@ -117,7 +118,7 @@ impl PostPolicy {
                 other == name
             });
             if !free && !named {
-                return Err(denied("Extra input fields."));
+                return Err(denied(format_args!("Extra input fields: {name}")));
             }
         }
         Ok(())
@@ -173,6 +174,19 @@ mod tests {
         assert_eq!(verdict("[\"eq\", \"$key\", \"a\"]", &[("key", "a")], NOW), denied);
         assert_eq!(verdict("[\"eq\", \"$key\", \"a\"]", &[("key", "a"), ("bucket", "bkt")], NOW), denied);
         assert_eq!(verdict(conditions, &[good[0], good[1], ("KEY", "x")], NOW), Some(ErrorCode::InvalidArgument));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_no_value() {
+        let conditions = "{\"bucket\": \"bkt\"}, [\"starts-with\", \"$Key\", \"user/\"], {\"acl\": \"private\"}";
+        for (fields, said) in [
+            (&[("key", "secret/a"), ("acl", "private")][..], "Policy Condition failed: starts-with $key"),
+            (&[("key", "user/a"), ("acl", "public-read")], "Policy Condition failed: eq $acl"),
+            (&[("key", "user/a"), ("acl", "private"), ("Tagging", "secret")], "Extra input fields: tagging"),
+        ] {
+            let refusal = policy(conditions).ok().unwrap().check(fields, "bkt", NOW).unwrap_err();
+            assert_eq!(refusal.message(), format!("Invalid according to Policy: {said}"));
+        }
     }
 
     #[test]

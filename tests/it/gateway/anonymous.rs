@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use sealgate::gateway::settings::Limits;
+use sealgate::clock::{Clock as _, SystemClock};
+use sealgate::sigv4::uri::Query;
+use sealgate::sigv4::{AmzDate, CredentialScope, Credentials, Headers, RequestView, SigningKey, presign};
 use sealgate::store::{Answer, Identity, StoreError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::lies::Lied;
 use super::multipart::{list, part};
-use super::rig::{Client, Got, Plan, elements, noise};
+use super::rig::{Client, Got, Plan, REGION, elements, noise, secret};
 
 /// What an unsigned request gets: status, code and headers.
 async fn ask(
@@ -141,6 +144,37 @@ async fn browsers_hear_what_the_store_says_of_their_origin() {
     assert_eq!((refused.status, refused.cors.len()), (404, 3));
     // who is no page hears nothing
     assert_eq!(app.get("data", "k").await.unwrap().header("vary"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_request_about_a_presigned_url_is_its_signers() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    lied.liar.lies(|asked, told| {
+        if asked.method == Method::OPTIONS {
+            told.status = StatusCode::OK;
+            told.set("access-control-allow-origin", "https://app.example");
+        }
+    });
+    let date = AmzDate::of(SystemClock.now());
+    let key = SigningKey::derive(&secret("secret of AKALPHA"), &CredentialScope::new(date, REGION));
+    let host = lied.gateway_address().to_string();
+    let headers = [("host", host.as_bytes())];
+    let view = RequestView { method: "PUT", path: "/data/k", query: "", headers: Headers::new(&headers) };
+    let credentials = Credentials { access_key_id: "AKALPHA", key: &key, session_token: None };
+    let query = presign(&view, &credentials, date, 60).unwrap();
+    let query = Query::parse(&query).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let query: Vec<_> = query.parameters().iter().map(|p| (text(&p.name), text(&p.value))).collect();
+    let query: Vec<_> = query.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for (method, is_signers) in [("PUT", true), ("GET", false)] {
+        let page = [("origin", "https://app.example"), ("access-control-request-method", method)];
+        let got = ask(&app, Method::OPTIONS, ("data", "k"), &query, &page, None).await.unwrap();
+        assert_eq!(got.headers.get("access-control-allow-origin").unwrap(), "https://app.example");
+        let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+        assert!(asked.is("OPTIONS", "/up-data/k") && asked.query.is_empty());
+        assert_eq!(asked.headers.contains_key("authorization"), is_signers, "{method}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
