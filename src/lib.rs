@@ -38,6 +38,7 @@ pub mod object;
 pub mod offline;
 pub mod s3;
 pub mod secret;
+pub mod sigv2;
 pub mod sigv4;
 pub mod store;
 pub mod telemetry;

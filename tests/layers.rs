@@ -9,6 +9,7 @@ const LEVELS: &[&[&str]] = &[
     &["secret", "object", "clock"],
     &["digest"],
     &["crypto", "sigv4"],
+    &["sigv2"],
     &["format", "s3", "net"],
     &["store", "keys", "audit", "ingress"],
     &["trust", "offline"],
@@ -30,13 +31,14 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("store", "crypto", "the upstream client sees ciphertext only"),
     ("store", "format", "the upstream client sees ciphertext only"),
     ("format", "sigv4", "the format knows nothing of HTTP"),
+    ("format", "sigv2", "the format knows nothing of HTTP"),
     ("keys", "s3", "custody knows nothing of S3"),
     ("embedded", "format", "the provider's side knows nothing of the format"),
     ("embedded", "keys", "the provider's side knows nothing of keys"),
 ];
 
 /// Modules that compute and do nothing else.
-const PURE: &[&str] = &["secret", "object", "digest", "crypto", "format", "sigv4", "s3"];
+const PURE: &[&str] = &["secret", "object", "digest", "crypto", "format", "sigv4", "sigv2", "s3"];
 
 /// What pure code must not name.
 const IMPURE: &[&str] = &[

@@ -169,6 +169,7 @@ async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> R
             upstream_credentials: None,
             max_requests: 8,
             requests_per_second: None,
+            signature_v2: false,
         });
     }
     config.listen = ([127, 0, 0, 1], 0).into();

@@ -98,6 +98,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "upstream_credentials",
             "requests",
             "requests_per_second",
+            "signature_v2",
         ],
     ),
 ];
@@ -698,6 +699,7 @@ impl Loader<'_> {
             let upstream_credentials = self.issuer(&mut table, "upstream_credentials");
             let max_requests = table.number("requests", (1, 1_000_000)).unwrap_or(limits.requests);
             let requests_per_second = table.number("requests_per_second", (1, 1_000_000));
+            let signature_v2 = table.boolean("signature_v2", false);
             if let (Some(access_key_id), Some(secret), Some(tenant)) = (id, secret, tenant) {
                 credentials.push(CredentialRule {
                     access_key_id,
@@ -708,6 +710,7 @@ impl Loader<'_> {
                     upstream_credentials,
                     max_requests,
                     requests_per_second,
+                    signature_v2,
                 });
             }
         }

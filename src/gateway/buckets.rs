@@ -173,18 +173,16 @@ impl Call<'_> {
     pub(super) async fn create_bucket(&mut self, bucket: &BucketName) -> Result<Response<Body>, Failure> {
         let place = self.bucket(bucket, Right::Change)?;
         let document = self.document(64 << 10).await?;
-        if let Some(location) = parse_create_bucket(&document)?
-            && location != self.core.region
-        {
-            return Err(S3Error::from(ErrorCode::IllegalLocationConstraintException).into());
-        }
+        let location = parse_create_bucket(&document)?.filter(|location| *location != self.core.region);
         let upstream = &place.upstream;
-        let needs_location = upstream.profile() == Profile::Aws && upstream.region() != "us-east-1";
-        let body = if needs_location {
-            Payload::Bytes(Bytes::from(create_bucket_xml(upstream.region())))
-        } else {
-            Payload::Empty
+        let location = match (location, upstream.profile()) {
+            // a bucket of another region is not reached by way of this endpoint
+            (Some(_), Profile::Aws) => return Err(ErrorCode::IllegalLocationConstraintException.into()),
+            (None, Profile::Aws) => Some(upstream.region()).filter(|region| *region != "us-east-1").map(str::to_owned),
+            // elsewhere it names a place within the store, which the store judges
+            (location, _) => location,
         };
+        let body = location.map_or(Payload::Empty, |place| Payload::Bytes(Bytes::from(create_bucket_xml(&place))));
         self.about(&place, Method::PUT, forwarded(&self.accepted.headers), body).await?;
         let mut response = Response::new(body::empty());
         let location = HeaderValue::from_str(&format!("/{}", bucket.as_str()));

@@ -180,6 +180,8 @@ impl Core {
         let Settings { region, domains, limits, timeouts: _, buckets, credentials } = settings;
         let secrets: Vec<_> =
             credentials.iter().map(|rule| (rule.access_key_id.clone(), Arc::clone(&rule.secret))).collect();
+        let by_version_2 = credentials.iter().filter(|rule| rule.signature_v2).map(|rule| rule.access_key_id.clone());
+        let verifier = Verifier::new(&region, &domains, secrets).with_anonymous().with_version_2(by_version_2);
         let same = former.filter(|former| former.limits.memory == limits.memory);
         let budget = same.map_or_else(|| Budget::new(limits.memory), |former| former.budget.clone());
         let unsigned_budget =
@@ -188,7 +190,7 @@ impl Core {
         let same = former.filter(|former| former.limits.requests == limits.requests);
         let places = |count: u32| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         Self {
-            verifier: Verifier::new(&region, &domains, secrets).with_anonymous(),
+            verifier,
             policy: Policy::new(buckets, credentials, upstreams, limits.requests, former.map(|former| &former.policy)),
             region,
             limits,

@@ -100,6 +100,7 @@ impl Caller {
             upstream_credentials: None,
             max_requests,
             requests_per_second: None,
+            signature_v2: false,
         };
         Some(Self::new(rule, true, Arc::clone(account)))
     }

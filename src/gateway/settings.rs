@@ -240,6 +240,8 @@ pub struct CredentialRule {
     pub max_requests: u32,
     /// The greatest number of its requests in a second; `None`: no limit.
     pub requests_per_second: Option<u32>,
+    /// Whether it may sign by Signature Version 2 as well.
+    pub signature_v2: bool,
 }
 
 /// Limits of the whole process.

@@ -13,7 +13,7 @@ mod body;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
@@ -25,8 +25,9 @@ use crate::clock::Timestamp;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::form::is_form;
 use crate::s3::operation::{Operation, effective_headers};
-use crate::s3::target::Target;
+use crate::s3::target::{Target, bucket_of_host};
 use crate::secret::Secret;
+use crate::sigv2;
 use crate::sigv4::uri::Query;
 use crate::sigv4::{
     AccessKeyId, AuthError, Authentication, ChunkSignatures, Claim, ContentSha256, CredentialScope, HeaderField,
@@ -42,6 +43,8 @@ pub struct Verifier {
     domains: Vec<String>,
     lets_nobody_in: bool,
     secrets: HashMap<AccessKeyId, Arc<Secret<str>>>,
+    /// Who may sign by version 2 as well.
+    by_version_2: HashSet<AccessKeyId>,
     /// A derived key costs four HMACs; it is good for a day.
     keys: Mutex<HashMap<AccessKeyId, Vec<SigningKey>>>,
 }
@@ -79,6 +82,7 @@ impl Verifier {
             domains: domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
             lets_nobody_in: false,
             secrets: credentials.into_iter().collect(),
+            by_version_2: HashSet::new(),
             keys: Mutex::default(),
         }
     }
@@ -90,11 +94,18 @@ impl Verifier {
         self
     }
 
+    /// Accepts signatures of version 2 from these as well.
+    #[must_use]
+    pub fn with_version_2(mut self, ids: impl IntoIterator<Item = AccessKeyId>) -> Self {
+        self.by_version_2 = ids.into_iter().collect();
+        self
+    }
+
     /// Verifies the signature, and reads what is asked. The body is not verified yet: see [`Accepted::body`].
     pub fn accept(&self, parts: Parts, now: Timestamp) -> Result<Accepted, S3Error> {
         let Parts { method, uri, mut headers, .. } = parts;
         let host = one_host(&uri, &mut headers)?;
-        let query = Query::parse(uri.query().unwrap_or_default())?;
+        let mut query = Query::parse(uri.query().unwrap_or_default())?;
         let received = fields(&headers);
         let view = RequestView {
             method: method.as_str(),
@@ -102,37 +113,54 @@ impl Verifier {
             query: uri.query().unwrap_or_default(),
             headers: Headers::new(&received),
         };
-        let verified = if self.lets_nobody_in && method == http::Method::OPTIONS {
-            self.asks_about_presigned(&view, &query, now)
+        let mut added = Vec::new();
+        let bucket = bucket_of_host(&host, &self.domains)?;
+        let (caller, verified) = if self.lets_nobody_in && method == http::Method::OPTIONS {
+            (self.asks_about_presigned(&view, &query, bucket.as_deref(), now), None)
+        } else if self.reads_version_2(&view, &query) {
+            let claim = sigv2::Claim::of(&view, &query, bucket.as_deref(), now)?;
+            let (caller, _) = self.by_version_2(claim)?;
+            (query, added) = sigv2::parted(&query);
+            (Some(caller), None)
         } else {
             match Authentication::of(&view, &query, &self.region, now)? {
-                Authentication::Signed(claim) => Some(self.verified(*claim)?),
-                Authentication::Anonymous if self.lets_nobody_in => None,
+                Authentication::Signed(claim) => {
+                    let verified = self.verified(*claim)?;
+                    (Some(verified.access_key_id().clone()), Some(verified))
+                }
+                Authentication::Anonymous if self.lets_nobody_in => (None, None),
                 Authentication::Anonymous => return Err(refuse_anonymous(method.as_str(), view.headers)),
             }
         };
         let payload = match &verified {
             Some(verified) => verified.payload(),
+            // what is not signed by chunks
             None => unsigned_payload(view.headers)?,
         };
 
         let target = Target::parse(&host, uri.path(), &self.domains)?;
         let at = format!("{host}{}", uri.path());
+        let field = |name: &str, value: &[u8]| {
+            let refusal = || S3Error::new(ErrorCode::InvalidArgument, "A header in the query is no header.");
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refusal())?;
+            Ok::<_, S3Error>((name, HeaderValue::from_bytes(value).map_err(|_| refusal())?))
+        };
         let mut from_query = Vec::new();
+        for (name, value) in &added {
+            if !view.headers.has(name) {
+                from_query.push(field(name, value)?);
+            }
+        }
         let operation = {
             let effective = effective_headers(Headers::new(&received), &query)?;
             let operation = Operation::parse(method.as_str(), target, &query, Headers::new(&effective))?;
             for (name, value) in effective.iter().skip(received.len()) {
-                let refusal = || S3Error::new(ErrorCode::InvalidArgument, "A header in the query is no header.");
-                from_query.push((
-                    HeaderName::from_bytes(name.as_bytes()).map_err(|_| refusal())?,
-                    HeaderValue::from_bytes(value).map_err(|_| refusal())?,
-                ));
+                from_query.push(field(name, value)?);
             }
             operation
         };
         drop(received);
-        if verified.is_none()
+        if caller.is_none()
             && let Operation::GetObject(read) | Operation::HeadObject(read) = &operation
             && !read.overrides.is_empty()
         {
@@ -144,7 +172,7 @@ impl Verifier {
             operation,
             headers,
             at,
-            caller: verified.as_ref().map(|verified| verified.access_key_id().clone()),
+            caller,
             payload,
             chunk_signatures: verified.and_then(|verified| verified.chunk_signatures()),
         })
@@ -156,6 +184,11 @@ impl Verifier {
         fields: &[HeaderField<'_>],
         now: Timestamp,
     ) -> Result<Option<(AccessKeyId, Vec<u8>)>, S3Error> {
+        if !self.by_version_2.is_empty()
+            && let Some(claim) = sigv2::Claim::of_form(Headers::new(fields))?
+        {
+            return Ok(Some(self.by_version_2(claim)?));
+        }
         let Some(claim) = PostClaim::parse(Headers::new(fields), &self.region, now)? else { return Ok(None) };
         let key = self.signing_key(claim.access_key_id(), claim.scope())?;
         Ok(Some(claim.verify(&key)?))
@@ -163,13 +196,27 @@ impl Verifier {
 
     /// A preflight request about a presigned URL comes from its signer: the signature is that of the request to come. Any
     /// other is nobody's, for a browser signs none: a URL that signs headers cannot be verified before they are there.
-    fn asks_about_presigned(&self, view: &RequestView<'_>, query: &Query, now: Timestamp) -> Option<Verified> {
+    fn asks_about_presigned(
+        &self,
+        view: &RequestView<'_>,
+        query: &Query,
+        bucket: Option<&str>,
+        now: Timestamp,
+    ) -> Option<AccessKeyId> {
         let method = view.headers.one("access-control-request-method").ok()??;
         let announced = RequestView { method: str::from_utf8(method).ok()?, ..*view };
+        if self.reads_version_2(&announced, query) {
+            let claim = sigv2::Claim::of(&announced, query, bucket, now).ok()?;
+            return self.by_version_2(claim).ok().map(|(caller, _)| caller);
+        }
         match Authentication::of(&announced, query, &self.region, now).ok()? {
-            Authentication::Signed(claim) => self.verified(*claim).ok(),
+            Authentication::Signed(claim) => Some(self.verified(*claim).ok()?.access_key_id().clone()),
             Authentication::Anonymous => None,
         }
+    }
+
+    fn reads_version_2(&self, view: &RequestView<'_>, query: &Query) -> bool {
+        !self.by_version_2.is_empty() && sigv2::is_claimed(view, query)
     }
 
     fn verified(&self, claim: Claim) -> Result<Verified, S3Error> {
@@ -178,6 +225,16 @@ impl Verifier {
             AuthError::Misuse => ErrorCode::InternalError.into(),
             error => S3Error::from(error),
         })
+    }
+
+    /// Verifies a signature of version 2; the answer is who signed, and the string that was signed.
+    fn by_version_2(&self, claim: sigv2::Claim) -> Result<(AccessKeyId, Vec<u8>), S3Error> {
+        let id = claim.access_key_id();
+        let secret = self.secrets.get(id).ok_or(S3Error::from(ErrorCode::InvalidAccessKeyId))?;
+        if !self.by_version_2.contains(id) {
+            return Err(AuthError::SignatureV2.into());
+        }
+        Ok(claim.verify(secret)?)
     }
 
     fn signing_key(&self, id: &AccessKeyId, scope: &CredentialScope) -> Result<SigningKey, S3Error> {
@@ -202,7 +259,8 @@ impl Verifier {
 
 /// What an unsigned request says of its body. It can have no signed chunks.
 fn unsigned_payload(headers: Headers<'_>) -> Result<ContentSha256, S3Error> {
-    let refusal = || S3Error::new(ErrorCode::InvalidRequest, "A request without a signature has no signed chunks.");
+    let refusal =
+        || S3Error::new(ErrorCode::InvalidRequest, "A request that is not signed by version 4 has no signed chunks.");
     match headers.one("x-amz-content-sha256").map_err(|_| refusal())?.map(ContentSha256::parse).transpose()? {
         Some(ContentSha256::Streaming | ContentSha256::StreamingTrailer) => Err(refusal()),
         said => Ok(said.unwrap_or(ContentSha256::Unsigned)),

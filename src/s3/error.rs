@@ -336,9 +336,11 @@ impl From<AuthError> for S3Error {
                 (ErrorCode::SignatureDoesNotMatch, None)
             }
             AuthError::TimeTooSkewed => (ErrorCode::RequestTimeTooSkewed, None),
-            AuthError::Expired | AuthError::NotYetValid | AuthError::MissingDate | AuthError::UnsignedHeader => {
-                (ErrorCode::AccessDenied, None)
-            }
+            AuthError::Expired
+            | AuthError::NotYetValid
+            | AuthError::MissingDate
+            | AuthError::UnsignedHeader
+            | AuthError::UnsignedParameter => (ErrorCode::AccessDenied, None),
             AuthError::SecurityToken => (ErrorCode::InvalidToken, None),
             AuthError::RepeatedHeader
             | AuthError::SignatureV2

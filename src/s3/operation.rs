@@ -607,11 +607,12 @@ fn count(text: &str) -> Option<u32> {
 struct Parameters<'a>(&'a Query);
 
 impl Parameters<'_> {
-    /// Refuses whatever is neither listed, nor the signature's, nor `x-id`, nor a header in the query.
+    /// Refuses whatever is neither listed, nor the signature's, nor a header in the query, nor begins with `x-`: what does so
+    /// is for the reader of a log, and ignored ("Customizing access log information by using custom query parameters").
     fn only(&self, allowed: &[&str]) -> Result<(), S3Error> {
         for (index, parameter) in self.0.parameters().iter().enumerate() {
             let name = str::from_utf8(&parameter.name).unwrap_or_default();
-            if name == "x-id" || is_amz(name) {
+            if name.starts_with("x-") || is_amz(name) {
                 continue;
             }
             if !allowed.contains(&name) {
@@ -1103,6 +1104,7 @@ mod tests {
             ("GET", "/bkt/k", "versionId=v&response-content-type=a/b", "GetObject"),
             ("HEAD", "/bkt/k", "partNumber=3", "HeadObject"),
             ("PUT", "/bkt/k", "x-id=PutObject", "PutObject"),
+            ("GET", "/bkt/k", "x-user=somebody&x-user=else", "GetObject"),
             ("DELETE", "/bkt/k", "versionId=null", "DeleteObject"),
             ("POST", "/bkt/k", "uploads=", "CreateMultipartUpload"),
             ("PUT", "/bkt/k", "partNumber=1&uploadId=u", "UploadPart"),

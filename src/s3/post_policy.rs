@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 /// The longest policy, in base64.
 const MAX_POLICY_LEN: usize = 20_480;
 /// Fields that need no condition: those of the signature, and the file.
-const EXEMPT: [&str; 3] = ["policy", "x-amz-signature", "file"];
+const EXEMPT: [&str; 5] = ["policy", "x-amz-signature", "file", "awsaccesskeyid", "signature"];
 
 enum Condition {
     Equals(String, String),

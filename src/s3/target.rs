@@ -91,7 +91,8 @@ impl Target {
     }
 }
 
-fn bucket_of_host(host: &str, domains: &[impl AsRef<str>]) -> Result<Option<String>, S3Error> {
+/// The bucket that a virtual host names, if it is one of `domains`.
+pub fn bucket_of_host(host: &str, domains: &[impl AsRef<str>]) -> Result<Option<String>, S3Error> {
     let host = host.to_ascii_lowercase();
     // a port is digits behind the last colon; an IPv6 literal ends in a bracket
     let name = match host.rsplit_once(':') {

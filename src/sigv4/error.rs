@@ -48,6 +48,9 @@ pub enum AuthError {
     /// `host` or an `x-amz-*` header is present and not signed.
     #[error("There were headers present in the request which were not signed.")]
     UnsignedHeader,
+    /// A parameter that the signature's version does not sign, and that is more than a page of a list.
+    #[error("There were parameters present in the request which were not signed.")]
+    UnsignedParameter,
     /// A header that the signature needs stands twice.
     #[error("A header field that must be unique is repeated.")]
     RepeatedHeader,
@@ -56,7 +59,7 @@ pub enum AuthError {
         "The provided token is not supported: this endpoint takes long-term credentials only, without X-Amz-Security-Token."
     )]
     SecurityToken,
-    /// Signature version 2.
+    /// Signature version 2, where the credential is not for it.
     #[error("The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")]
     SignatureV2,
     /// Signature version 4A (asymmetric, multi-region).

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
-use sealgate::gateway::settings::Limits;
 use sealgate::clock::{Clock as _, SystemClock};
+use sealgate::gateway::settings::Limits;
 use sealgate::sigv4::uri::Query;
 use sealgate::sigv4::{AmzDate, CredentialScope, Credentials, Headers, RequestView, SigningKey, presign};
 use sealgate::store::{Answer, Identity, StoreError};

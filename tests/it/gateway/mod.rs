@@ -15,6 +15,7 @@ mod process;
 mod profiles;
 mod reads;
 pub mod rig;
+mod signature_v2;
 mod sub_resources;
 mod tls;
 mod writes;

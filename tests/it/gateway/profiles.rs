@@ -9,7 +9,7 @@ use sealgate::store::settings::Profile;
 use super::liar::Liar;
 use super::lies::Lied;
 use super::multipart::{complete, create, list, part};
-use super::rig::{Plan, elements, noise};
+use super::rig::{Plan, REGION, elements, noise};
 
 const MIB: usize = 1 << 20;
 
@@ -150,5 +150,39 @@ async fn only_stores_that_honour_the_condition_copy_themselves() {
         let copied =
             lied.liar.requests.lock().unwrap().iter().any(|asked| asked.headers.contains_key("x-amz-copy-source"));
         assert_eq!(copied, matches!(name, "aws" | "ceph" | "minio"), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_within_the_store_is_the_stores_to_judge_but_for_amazons_regions() {
+    for (profile, expected) in [(Profile::Ceph, None), (Profile::Gcs, None), (Profile::Aws, Some(400))] {
+        let lied = Lied::with(Plan { profile, ..Plan::default() }).await;
+        let bodies: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&bodies);
+        lied.liar.edits(move |asked, body| {
+            if asked.is("PUT", "/up-team-placed") || asked.is("PUT", "/up-team-ours") {
+                seen.lock().unwrap().push(String::from_utf8_lossy(body).into_owned());
+            }
+        });
+        // the store behind knows no such place
+        lied.liar.lies(|asked, told| {
+            if asked.is("PUT", "/up-team-placed") {
+                told.status = StatusCode::OK;
+                told.body.clear();
+            }
+        });
+        let app = lied.app();
+        let constraint = |place: &str| {
+            format!(
+                "<CreateBucketConfiguration><LocationConstraint>{place}</LocationConstraint></CreateBucketConfiguration>"
+            )
+        };
+        let created = app.send(Method::PUT, "team-placed", "", &[], &[], Some(constraint(":fast&amp;").into())).await;
+        assert_eq!(created.err().map(|(status, _)| status), expected, "{profile:?}");
+        app.send(Method::PUT, "team-ours", "", &[], &[], Some(constraint(REGION).into())).await.unwrap();
+        let bodies = bodies.lock().unwrap().clone();
+        let placed = "<LocationConstraint>:fast&amp;</LocationConstraint>";
+        assert_eq!(bodies.iter().filter(|body| body.contains(placed)).count(), usize::from(expected.is_none()));
+        assert_eq!(bodies.last().map(String::as_str), Some(""), "{profile:?}: the gateway's own region is no place");
     }
 }

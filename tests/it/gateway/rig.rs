@@ -322,6 +322,7 @@ fn credential(id: &str, tenant: &str, buckets: &[&str], access: Access) -> Crede
         upstream_credentials: None,
         max_requests: 512,
         requests_per_second: None,
+        signature_v2: id == "AKOLD",
     }
 }
 
@@ -445,6 +446,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
             credential("AKREADER", "alpha", &["data"], Access::ReadOnly),
             credential("AKWRITER", "alpha", &["data"], Access::WriteOnly),
             credential("AKBETA", "beta", &["beta", "data"], Access::ReadWrite),
+            credential("AKOLD", "alpha", &["data"], Access::ReadWrite),
         ],
     };
     Gateway::new(Components {
