@@ -7,8 +7,9 @@
 //! resource       = path as sent, behind "/" and the bucket of a virtual host, and the sub-resources, sorted
 //! ```
 //!
-//! It signs neither the body's hash nor every parameter. A parameter that it does not sign is let through only where it turns the
-//! pages of a list; any other is refused, so that a signed URL cannot be made into another operation.
+//! It signs neither the body's hash nor every parameter. A parameter that it does not sign is let through only where it chooses
+//! what of a list is shown; any other is refused, so that a signed URL cannot be made into an operation on something else.
+//! A header and a parameter `x-amz-*` are signed alike, so whoever reads the request must take them alike too.
 //!
 //! Sources: "Signing and authenticating REST requests (AWS signature version 2)" and "Browser-based uploads using POST (AWS
 //! signature version 2)" of the Amazon S3 User Guide.
@@ -69,8 +70,9 @@ const SIGNED: [&str; 40] = [
     "versions",
     "website",
 ];
-/// The parameters that are not signed and only turn pages.
-const PAGES: [&str; 15] = [
+/// The parameters that are not signed and choose what of a list is shown.
+const PAGES: [&str; 16] = [
+    "max-buckets",
     "prefix",
     "marker",
     "delimiter",
@@ -88,10 +90,23 @@ const PAGES: [&str; 15] = [
     "part-number-marker",
 ];
 
+/// Parameters of Version 4, and the hash of a body, which some SDKs put among them: none of them stands beside this version.
+const OF_VERSION_4: [&str; 7] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+    "X-Amz-Content-Sha256",
+];
+
 /// A parsed signature that is not believed yet: all but the signature itself is checked. It has no `Debug`.
 pub struct Claim {
     access_key_id: AccessKeyId,
     string_to_sign: Vec<u8>,
+    /// What may have been signed instead: a bucket's path with a slash behind it, as botocore signs it whatever it sends.
+    or_else: Option<Vec<u8>>,
     signature: [u8; SIGNATURE_LEN],
 }
 
@@ -116,12 +131,7 @@ impl Claim {
     ) -> Result<Self, AuthError> {
         let one = |name| request.headers.one(name).map_err(|_| AuthError::RepeatedHeader);
         let authorization = one("authorization")?;
-        let is_v4 = |name: &[u8]| {
-            let is = |start: &[u8]| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-            [&b"X-Amz-Algorithm"[..], b"X-Amz-Credential", b"X-Amz-Signature", b"X-Amz-SignedHeaders"]
-                .into_iter()
-                .any(is)
-        };
+        let is_v4 = |name: &[u8]| OF_VERSION_4.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()));
         if authorization.is_some() && is_presigned(query) || query.parameters().iter().any(|p| is_v4(&p.name)) {
             return Err(AuthError::TwoMechanisms);
         }
@@ -151,8 +161,10 @@ impl Claim {
         let access_key_id =
             AccessKeyId::parse(&access_key_id).ok_or(AuthError::Malformed("the access key id is none"))?;
         let signature = decoded(&signature).ok_or(AuthError::SignatureMismatch)?;
-        let string_to_sign = string_to_sign(request, query, bucket, &time)?;
-        Ok(Self { access_key_id, string_to_sign, signature })
+        let made = string_to_sign(request, query, (bucket, request.path), &time)?;
+        let is_bucket = bucket.is_none() && request.path.len() > 1 && request.path.matches('/').count() == 1;
+        let or_else = is_bucket.then(|| string_to_sign(request, query, (None, &format!("{}/", request.path)), &time));
+        Ok(Self { access_key_id, string_to_sign: made, or_else: or_else.transpose()?, signature })
     }
 
     /// Reads the signature of a form's fields, whose string to sign is the policy in base64; `None` if none of them is of this
@@ -176,7 +188,7 @@ impl Claim {
         let string_to_sign = one("policy", "the field policy is missing")?.as_bytes().to_vec();
         let signature =
             decoded(one("signature", "the field signature is missing")?).ok_or(AuthError::SignatureMismatch)?;
-        Ok(Some(Self { access_key_id, string_to_sign, signature }))
+        Ok(Some(Self { access_key_id, string_to_sign, or_else: None, signature }))
     }
 
     /// Who claims to have signed.
@@ -187,11 +199,13 @@ impl Claim {
 
     /// Compares the signature in constant time; the answer is who signed, and the string that was signed.
     pub fn verify(self, secret: &Secret<str>) -> Result<(AccessKeyId, Vec<u8>), AuthError> {
-        let mac = Hmac::<Sha1>::new_from_slice(secret.expose_secret().as_bytes());
-        let mut mac = mac.map_err(|_| AuthError::Misuse)?;
-        mac.update(&self.string_to_sign);
-        mac.verify_slice(&self.signature).map_err(|_| AuthError::SignatureMismatch)?;
-        Ok((self.access_key_id, self.string_to_sign))
+        let mac = Hmac::<Sha1>::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| AuthError::Misuse)?;
+        for signed in [Some(self.string_to_sign), self.or_else].into_iter().flatten() {
+            if mac.clone().chain_update(&signed).verify_slice(&self.signature).is_ok() {
+                return Ok((self.access_key_id, signed));
+            }
+        }
+        Err(AuthError::SignatureMismatch)
     }
 }
 
@@ -237,9 +251,11 @@ fn presigned_time(expires: String, now: Timestamp) -> Result<String, AuthError> 
 fn string_to_sign(
     request: &RequestView<'_>,
     query: &Query,
-    bucket: Option<&str>,
+    (bucket, path): (Option<&str>, &str),
     time: &str,
 ) -> Result<Vec<u8>, AuthError> {
+    // a line that is not the request's own must not come out of a parameter
+    let is_line = |value: &[u8]| !value.iter().any(u8::is_ascii_control);
     let mut out = Vec::with_capacity(256);
     let mut line = |bytes: &[u8]| {
         out.extend_from_slice(bytes);
@@ -252,8 +268,9 @@ fn string_to_sign(
         let own: Vec<&[u8]> = own.map(|p| p.value.as_slice()).collect();
         let value = match (request.headers.one(name).map_err(|_| AuthError::RepeatedHeader)?, own.as_slice()) {
             (Some(value), [] | [_]) => value,
-            (None, [value]) => value,
+            (None, [value]) if is_line(value) => value,
             (None, []) => b"",
+            (None, [_]) => return Err(AuthError::Uri),
             _ => return Err(AuthError::RepeatedHeader),
         };
         line(value);
@@ -265,6 +282,9 @@ fn string_to_sign(
     for (name, value) in request.headers.iter().chain(in_query) {
         let name = name.to_ascii_lowercase();
         if name.starts_with("x-amz-") {
+            if !is_line(name.as_bytes()) || !is_line(value) || name.contains(':') {
+                return Err(AuthError::Uri);
+            }
             amz.push((name, value.trim_ascii()));
         }
     }
@@ -292,11 +312,14 @@ fn string_to_sign(
         out.push(b'/');
         out.extend_from_slice(bucket.as_bytes());
     }
-    out.extend_from_slice(request.path.as_bytes());
+    out.extend_from_slice(path.as_bytes());
     let mut signed = Vec::new();
     for parameter in query.parameters() {
         let name = str::from_utf8(&parameter.name).map_err(|_| AuthError::Uri)?;
         if SIGNED.contains(&name) {
+            if !is_line(&parameter.value) {
+                return Err(AuthError::Uri);
+            }
             // values are signed decoded: one that looks like two parameters is signed as both would be
             let mut within = parameter.value.split(|byte| *byte == b'&').skip(1);
             if within.any(|part| SIGNED.iter().any(|name| part.split(|b| *b == b'=').next() == Some(name.as_bytes()))) {
@@ -410,6 +433,14 @@ mod tests {
         // what is not signed may turn pages, and no more
         assert_eq!(verdict(("GET", "/?attributes"), &list, johnsmith, at(19, 42)), Err(AuthError::UnsignedParameter));
 
+        // botocore sends a bucket's path without the slash that it signs
+        assert_eq!(verdict(("GET", "/johnsmith?prefix=photos"), &list, None, at(19, 42)), Ok(()));
+        assert_eq!(verdict(("GET", "/johnsmith/?prefix=photos"), &list, None, at(19, 42)), Ok(()));
+        for (path, bucket) in [("/johnsmith//", None), ("/", johnsmith), ("/johnsmith", johnsmith), ("/", None)] {
+            let is_the_same = (path, bucket) == ("/", johnsmith);
+            assert_eq!(verdict(("GET", path), &list, bucket, at(19, 42)).is_ok(), is_the_same, "{path} {bucket:?}");
+        }
+
         let authorization = signed("c2WLPFtWHVgbEmeEG93a4cG37dM=");
         let acl = [("Date", "Tue, 27 Mar 2007 19:44:46 +0000"), ("Authorization", authorization.as_str())];
         assert_eq!(verdict(("GET", "/?acl"), &acl, johnsmith, at(19, 44)), Ok(()));
@@ -459,6 +490,10 @@ mod tests {
         assert_eq!(verdict(&link, &both, before(1)), Err(AuthError::TwoMechanisms));
         assert_eq!(verdict(&format!("{link}&X-Amz-Signature=0"), &[], before(1)), Err(AuthError::TwoMechanisms));
         assert_eq!(verdict(&format!("{link}&X-Amz-Security-Token=0"), &[], before(1)), Err(AuthError::SecurityToken));
+        // a body's hash in the query would be signed as the header is, and not be read
+        for name in ["x-amz-content-sha256", "X-Amz-Content-Sha256", "X-Amz-Date", "x-amz-expires"] {
+            assert_eq!(verdict(&format!("{link}&{name}=0"), &[], before(1)), Err(AuthError::TwoMechanisms), "{name}");
+        }
         for bad in ["1e9", "", "-1", "99999999999999999999999", "+1175139620"] {
             let link = link.replace("1175139620", &bad.replace('+', "%2B"));
             assert!(matches!(verdict(&link, &[], before(1)), Err(AuthError::Query(_))), "{bad}");
@@ -490,6 +525,16 @@ mod tests {
         assert_eq!(of("&content-type=a/b", &[]), of("", &[("content-type", "a/b")]));
         assert_eq!(of("&x-amz-acl=private", &[]), of("", &[("X-Amz-Acl", "private")]));
         assert_eq!(of("&content-type=a&content-type=b", &[]), Err(AuthError::RepeatedHeader));
+        for lines in [
+            "content-type=a%0Ab",
+            "content-md5=%0D",
+            "x-amz-meta-a=b%0Ac",
+            "x-amz-a%0Ab=c",
+            "x-amz-a%3Ab=c",
+            "uploadId=a%0Ab",
+        ] {
+            assert_eq!(of(&format!("&{lines}"), &[]), Err(AuthError::Uri), "{lines}");
+        }
     }
 
     #[test]
@@ -538,13 +583,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_requests_never_panic(target in "/[!-~]{0,60}", value in "[ -~]{0,40}", stamp in "[ -~]{0,40}") {
-            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-            let authorization = format!("AWS {value}");
-            let fields = [("authorization", authorization.as_bytes()), ("date", stamp.as_bytes())];
-            let view = RequestView { method: "GET", path, query, headers: Headers::new(&fields) };
-            if let Ok(query) = Query::parse(query) {
-                let _ = Claim::of(&view, &query, None, at(0, 0));
+        fn hostile_requests_never_panic(
+            path in "/[!-~]{0,30}",
+            mut query in "[a-zA-Z0-9%&=-]{0,60}",
+            value in "[ -~]{0,40}",
+            name in "(x-amz-|X-Amz-)?[a-z:-]{1,20}",
+            is_link: bool,
+        ) {
+            let authorization = signed("bWq2s1WEIj+Ydj0vQ697zp+IXMU=");
+            let mut fields = vec![(name.as_str(), value.as_bytes()), (name.as_str(), value.as_bytes())];
+            if is_link {
+                query = format!("{query}&AWSAccessKeyId={ID}&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D&Expires=1175139620");
+            } else {
+                fields.push(("authorization", authorization.as_bytes()));
+                fields.push(("date", b"Tue, 27 Mar 2007 00:00:00 -0000"));
+            }
+            let view = RequestView { method: "GET", path: &path, query: &query, headers: Headers::new(&fields) };
+            if let Ok(parsed) = Query::parse(&query) {
+                prop_assert!(is_claimed(&view, &parsed));
+                for bucket in [None, Some("bucket")] {
+                    let claim = Claim::of(&view, &parsed, bucket, at(0, 0));
+                    if let Ok(claim) = claim {
+                        // whatever stands in it, it has no more lines than it should
+                        let lines = claim.string_to_sign.split(|byte| *byte == b'\n').skip(4);
+                        let (headers, rest): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with(b"x-amz-"));
+                        prop_assert_eq!(rest.len(), 1);
+                        prop_assert!(rest[0].starts_with(b"/") && headers.len() <= 40);
+                        prop_assert!(claim.verify(&Secret::from_text(&Zeroizing::new("another".to_owned()))).is_err());
+                    }
+                }
+                let _ = parted(&parsed);
             }
         }
     }

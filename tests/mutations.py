@@ -100,7 +100,7 @@ MUTATIONS = [
     ("credentials before a place", "src/store/mod.rs", "            issuer.fresh(&self.clock).await.map_err(StoreError::NoCredentials)?;\n", "            let _ = issuer;\n"),
     ("destinations are named where the configuration says so", "src/gateway/sub_resource.rs", "            && !place.rule.destinations\n", "            && false\n"),
     ("issued credentials that have ended", "src/store/identity.rs", "if issued.holds(now) { Ok(issued) } else { Err(IssueError::Answer) }", "Ok(issued)"),
-    ("version 2: who may sign by it", "src/ingress/mod.rs", "if !self.by_version_2.contains(id) {", "if false {"),
+    ("version 2: who may sign by it", "src/ingress/mod.rs", "if !self.by_version_2.contains(&verified.0) {", "if false {"),
     ("version 2: what is not signed", "src/sigv2.rs", "} else if !PAGES.contains(&name)", "} else if false && !PAGES.contains(&name)"),
     ("version 2: an expired link", "src/sigv2.rs", "if now.unix_millis() / 1000 >= seconds { Err", "if false { let _ = (now, seconds); Err"),
     ("version 2: headers in the query", "src/sigv2.rs", "request.headers.iter().chain(in_query)", "request.headers.iter().chain(in_query.take(0))"),

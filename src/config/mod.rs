@@ -83,6 +83,7 @@ pub const KEYS: &[(&str, &[&str])] = &[
             "anonymous",
             "cors_origins",
             "destinations",
+            "locations",
             "state_bucket",
         ],
     ),
@@ -604,6 +605,7 @@ impl Loader<'_> {
                 }
             }
             let destinations = table.boolean("destinations", false);
+            let locations = table.texts("locations").into_iter().map(|text| text.value).collect();
             let recovery = table.boolean("recovery", true);
             let verify_whole = table.size("verify_whole", 1 << 20, (0, 64 << 20));
             // whoever does not sign has half of the memory, and what is verified whole is held whole
@@ -629,6 +631,7 @@ impl Loader<'_> {
                     anonymous,
                     etag,
                     cors_origins,
+                    locations,
                     destinations,
                     state_bucket: state_bucket.map(|at| at.value),
                 };

@@ -180,6 +180,9 @@ impl Call<'_> {
             (Some(_), Profile::Aws) => return Err(ErrorCode::IllegalLocationConstraintException.into()),
             (None, Profile::Aws) => Some(upstream.region()).filter(|region| *region != "us-east-1").map(str::to_owned),
             // elsewhere it names a place within the store, which the store judges
+            (Some(location), _) if !place.rule.locations.iter().any(|place| *place == location || place == "*") => {
+                return Err(ErrorCode::IllegalLocationConstraintException.into());
+            }
             (location, _) => location,
         };
         let body = location.map_or(Payload::Empty, |place| Payload::Bytes(Bytes::from(create_bucket_xml(&place))));

@@ -164,6 +164,8 @@ pub struct BucketRule {
     pub etag: EtagMode,
     /// Pages of which origins the store's CORS rules may let in.
     pub cors_origins: Vec<OriginPattern>,
+    /// Which places within the store applications may choose for new buckets; `*`: any.
+    pub locations: Vec<String>,
     /// Whether applications may name other buckets, topics and queues, in rules of replication and notification: the store
     /// opens them to whoever the gateway is there.
     pub destinations: bool,

@@ -1,7 +1,11 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::Request;
 use http_body_util::BodyExt as _;
 use proptest::prelude::*;
+use sha1::Sha1;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -111,6 +115,14 @@ fn a_preflight_request_about_a_presigned_url_comes_from_its_signer() {
         let credentials = Credentials { access_key_id: ID, key: &key, session_token: None };
         presign(&view, &credentials, date, 60).unwrap()
     };
+    let with_authorization = |value: &str| {
+        let request = Request::builder().method("OPTIONS").uri("/bucket/key").header("host", "gateway.test");
+        let request = request.header("access-control-request-method", "PUT").header("authorization", value);
+        let parts = request.body(()).unwrap().into_parts().0;
+        verifier().with_anonymous().accept(parts, now()).unwrap().caller
+    };
+    let (parts, _) = signed("PUT", "/bucket/key", &[], ContentSha256::Unsigned);
+    assert!(with_authorization(parts.headers["authorization"].to_str().unwrap()).is_none());
     let caller = |query: &str, method: Option<&str>, at: u64| {
         let mut request = Request::builder().method("OPTIONS").uri(format!("/bucket/key?{query}"));
         request = request.header("host", "gateway.test").header("origin", "https://app.example");
@@ -119,13 +131,22 @@ fn a_preflight_request_about_a_presigned_url_comes_from_its_signer() {
         }
         let parts = request.body(()).unwrap().into_parts().0;
         let now = Timestamp::from_unix_millis(now().unix_millis() + at);
-        let accepted = verifier().with_anonymous().accept(parts, now).unwrap();
+        let by_version_2 = [AccessKeyId::parse(ID).unwrap()];
+        let accepted = verifier().with_anonymous().with_version_2(by_version_2).accept(parts, now).unwrap();
         assert!(matches!(accepted.operation, Operation::Preflight { .. }));
         accepted.caller.map(|id| id.as_str().to_owned())
     };
     let host: (&str, &[u8]) = ("host", b"gateway.test");
     let url = presigned(&[host]);
     assert_eq!(caller(&url, Some("PUT"), 0).as_deref(), Some(ID));
+    // and by version 2
+    let expires = now().unix_millis() / 1000 + 60;
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret().expose_secret().as_bytes()).unwrap();
+    mac.update(format!("PUT\n\n\n{expires}\n/bucket/key").as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes()).replace('+', "%2B");
+    let of_version_2 = format!("AWSAccessKeyId={ID}&Signature={signature}&Expires={expires}");
+    assert_eq!(caller(&of_version_2, Some("PUT"), 0).as_deref(), Some(ID));
+    assert_eq!(caller(&of_version_2, Some("GET"), 0), None);
     let last = if url.ends_with('0') { '1' } else { '0' };
     let altered = format!("{}{last}", &url[..url.len() - 1]);
     for (query, method, at) in [

@@ -156,7 +156,7 @@ impl FormParser {
                 let filename = filename.unwrap_or_default();
                 let mut expanded = 0usize;
                 for (name, value) in &mut form.fields {
-                    if matches!(name.as_str(), "policy" | "x-amz-signature") {
+                    if matches!(name.as_str(), "policy" | "x-amz-signature" | "signature" | "awsaccesskeyid") {
                         continue;
                     }
                     // a short form must not become a long one

@@ -36,6 +36,11 @@ fn denied(why: impl std::fmt::Display) -> S3Error {
     S3Error::new(ErrorCode::AccessDenied, format!("Invalid according to Policy: {why}"))
 }
 
+/// A field's name as an answer may hold it.
+fn shown(name: &str) -> String {
+    name.chars().take(64).filter(char::is_ascii_graphic).collect()
+}
+
 impl PostPolicy {
     /// Reads the policy that [`crate::sigv4::PostClaim::verify`] has answered.
     pub fn parse(base64: &[u8]) -> Result<Self, S3Error> {
@@ -108,7 +113,7 @@ impl PostPolicy {
             };
             if !holds {
                 let kind = if matches!(condition, Condition::Equals(..)) { "eq" } else { "starts-with" };
-                return Err(denied(format_args!("Policy Condition failed: {kind} ${name}")));
+                return Err(denied(format_args!("Policy Condition failed: {kind} ${}", shown(name))));
             }
         }
         for (name, _) in &seen {
@@ -118,7 +123,7 @@ impl PostPolicy {
                 other == name
             });
             if !free && !named {
-                return Err(denied(format_args!("Extra input fields: {name}")));
+                return Err(denied(format_args!("Extra input fields: {}", shown(name))));
             }
         }
         Ok(())

@@ -72,7 +72,7 @@ pub fn format_http_date(time: Timestamp) -> String {
 }
 
 /// Reads the three forms of RFC 9110: IMF-fixdate, RFC 850 (a year of two digits lies between 1970 and 2069), asctime.
-/// `+0000` and `UTC` are taken for `GMT`, as some clients write them. The day's name is not checked against the date.
+/// `+0000`, `-0000` and `UTC` are taken for `GMT`, as some clients write them. The day's name is not checked against the date.
 #[must_use]
 pub fn parse_http_date(text: &str) -> Option<Timestamp> {
     let mut words = text.split_ascii_whitespace();
@@ -90,7 +90,7 @@ pub fn parse_http_date(text: &str) -> Option<Timestamp> {
     let is_day = |name: &str| {
         DAYS.iter().any(|day| name.len() >= 3 && name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(day)))
     };
-    let is_zone = |zone: &str| matches!(zone, "GMT" | "UTC" | "+0000");
+    let is_zone = |zone: &str| matches!(zone, "GMT" | "UTC" | "+0000" | "-0000");
     let (year, month, day, (hour, minute, second)) = if let Some(name) = first.strip_suffix(',') {
         if !is_day(name) {
             return None;

@@ -603,6 +603,27 @@ async fn gc_removes_what_a_crashed_upload_left_and_nothing_of_a_live_one() {
     assert_eq!(app.get("demo", "live").await.unwrap().body, "staged");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_counted_of_a_credential_is_kept_over_a_reload() {
+    let served = serve();
+    let (socket, config) = (served.dir.join("admin.sock"), served.dir.join("serve.toml"));
+    served.app.put("demo", "large", noise(64 << 20, 1)).await.unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[[credential]]", "[[credential]]\nrequests = 1")).unwrap();
+    assert_eq!(reload(&socket).0, Some(0));
+    // a body that nobody reads keeps its place
+    let held = served.app.begin("demo", "large").await;
+    let refused = (503, "SlowDown".to_owned());
+    assert_eq!(served.app.head("demo", "large").await.unwrap_err().0, 503);
+    assert_eq!(served.app.get("demo", "large").await.unwrap_err(), refused);
+    assert_eq!(reload(&socket).0, Some(0));
+    assert_eq!(served.app.get("demo", "large").await.unwrap_err(), refused, "the reload forgot who is served");
+    drop(held);
+    until("the place is free", || async { served.app.head("demo", "large").await.is_ok() }).await;
+    assert_eq!(reload(&socket).0, Some(0));
+    assert!(served.app.head("demo", "large").await.is_ok(), "the reload counts what has ended");
+}
+
 /// What `sealgate reload` answers: its exit code and what it says.
 fn reload(socket: &Path) -> (Option<i32>, String) {
     let output = Command::new(BINARY).args(["reload", "--socket"]).arg(socket).output().unwrap();
@@ -652,6 +673,32 @@ async fn a_reload_is_asked_for_at_a_socket_and_answered() {
     let silent: Vec<_> = (0..4).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     assert_eq!(reload(&socket).0, Some(0));
     drop(silent);
+
+    // another user of the machine is not heard, whatever the file's permissions were made
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::process::CommandExt as _;
+        let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let shared = tempfile::tempdir().unwrap();
+        let binary = shared.path().join("sealgate");
+        std::fs::copy(BINARY, &binary).unwrap();
+        open(shared.path(), 0o755);
+        served
+            .dir
+            .ancestors()
+            .take_while(|folder| *folder != std::env::temp_dir())
+            .for_each(|folder| open(folder, 0o711));
+        open(&socket, 0o777);
+        let ask_as = |uid| {
+            let output = Command::new(&binary).args(["reload", "--socket"]).arg(&socket).uid(uid).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        assert_eq!(ask_as(0).0, Some(0));
+        let (code, said) = ask_as(65_534);
+        assert!(code == Some(1) && !said.contains("Permission denied"), "{code:?} {said}");
+        open(&socket, 0o600);
+    } else {
+        eprintln!("SKIPPED: another user at the admin socket: only root can be another user");
+    }
 
     // a second gateway takes nothing away, nor does one that finds a file
     let second = |config: &Path| Command::new(BINARY).args(["serve", "--config"]).arg(config).output().unwrap();

@@ -302,6 +302,7 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
         recovery: true,
         verify_whole: plan.verify_whole,
         etag: plan.etag,
+        locations: vec![":fast&".to_owned()],
         cors_origins: ["https://app.example", "https://evil.example"]
             .iter()
             .filter_map(|o| OriginPattern::parse(o))

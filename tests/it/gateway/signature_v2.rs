@@ -53,6 +53,26 @@ async fn links_are_followed_if_the_credential_is_for_them() {
     let (status, _, answer) = told(&rig, &link("AKOLD", "GET", host, overridden, soon), "").await;
     assert!(status == 200 && answer.contains("content-type: a/b"), "{answer}");
 
+    // a list, by the bucket's path with the slash that botocore signs and does not send
+    let list = link("AKOLD", "GET", ("/data", "gateway"), ("/data/", "&list-type=2&prefix=a"), soon);
+    let (status, _, answer) = told(&rig, &list, "").await;
+    assert!(status == 200 && answer.contains("<Key>a b</Key>"), "{answer}");
+    // what a link says of the content is stored; what the request says instead is not what was signed
+    let typed = |more: &str| {
+        let text = format!("PUT\nCY9rzUYh03PK3k6DJie09g==\ntext/x-link\n{soon}\nx-amz-meta-a:b\n/data/typed");
+        let signature = signature("AKOLD", &text).replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+        format!(
+            "PUT /data/typed?AWSAccessKeyId=AKOLD&Signature={signature}&Expires={soon}&content-type=text%2Fx-link\
+             &content-md5=CY9rzUYh03PK3k6DJie09g%3D%3D&x-amz-meta-a=b HTTP/1.1\r\nhost: gateway\r\n{more}"
+        )
+    };
+    assert_eq!(told(&rig, &typed(""), "test").await.0, 200);
+    let got = rig.app().get("data", "typed").await.unwrap();
+    assert_eq!((got.header("content-type"), got.header("x-amz-meta-a")), ("text/x-link", "b"));
+    assert_eq!(told(&rig, &typed(""), "another").await.1, "BadDigest");
+    assert_eq!(told(&rig, &typed("content-type: text/x-link\r\n"), "test").await.0, 200);
+    assert_eq!(told(&rig, &typed("content-type: text/html\r\n"), "test").await.1, "SignatureDoesNotMatch");
+
     let refused = |status: u16, code: &str| (status, code.to_owned());
     for (id, at, resource, expires, expected) in [
         // who may sign by version 4 only
@@ -96,6 +116,10 @@ async fn requests_and_forms_are_taken_if_the_credential_is_for_them() {
     let wrong = format!("x-amz-content-sha256: {}\r\n", "0".repeat(64));
     let signed = format!("x-amz-content-sha256:{}\n", "0".repeat(64));
     assert_eq!(told(&rig, &head("AKOLD", &wrong, &signed), "content").await.1, "XAmzContentSHA256Mismatch");
+    // nor can it be moved to where nobody reads it
+    let moved =
+        head("AKOLD", "", &signed).replace("/data/k ", &format!("/data/k?x-amz-content-sha256={} ", "0".repeat(64)));
+    assert_eq!(told(&rig, &moved, "content").await.1, "InvalidArgument");
 
     let expiration = Timestamp::from_unix_millis(SystemClock.now().unix_millis() + 60_000);
     let policy =
