@@ -77,6 +77,8 @@ codes! {
     EntityTooSmall = 400, "Your proposed upload is smaller than the minimum allowed object size.";
     /// The scope's or configuration's location is another one.
     IllegalLocationConstraintException = 400, "The specified location-constraint is not valid.";
+    /// The document of versioning says nothing.
+    IllegalVersioningConfigurationException = 400, "The versioning configuration specified in the request is not valid.";
     /// The body ended early.
     IncompleteBody = 400, "You did not provide the number of bytes specified by the Content-Length HTTP header.";
     /// Stored data is not what was sealed. Ours.

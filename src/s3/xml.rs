@@ -18,7 +18,14 @@ use super::target::object_key;
 use crate::clock::{Civil, Timestamp};
 use crate::digest::{ChecksumAlgorithm, ChecksumType, ChecksumValue};
 use crate::object::{ObjectKey, PartNumber};
-use crate::sigv4::uri::{self, Plus, Slash};
+use crate::sigv4::uri::{self, Plus, Query, Slash};
+
+mod documents;
+
+pub use documents::{
+    LegalHold, LockMode, LockPeriod, ObjectLockConfiguration, RetentionDocument, VersioningConfiguration,
+    VersioningStatus,
+};
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
@@ -1565,6 +1572,15 @@ impl Tagging {
         let sets = root.all("TagSet");
         let tags = sets.flat_map(|set| set.all("Tag")).map(|tag| Ok((tag.need("Key")?, tag.need("Value")?)));
         Ok(Self(tags.collect::<Result<_, XmlError>>()?))
+    }
+
+    /// Reads the value of `x-amz-tagging`.
+    pub fn of_header(value: &[u8]) -> Result<Self, S3Error> {
+        let refusal = || S3Error::argument("x-amz-tagging", "The tags must be written as the parameters of a URL.");
+        let query = str::from_utf8(value).ok().and_then(|text| Query::parse(text).ok()).ok_or_else(refusal)?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| refusal());
+        let pairs = query.parameters().iter().map(|tag| Ok((text(&tag.name)?, text(&tag.value)?)));
+        Ok(Self(pairs.collect::<Result<_, S3Error>>()?))
     }
 
     /// As the value of `x-amz-tagging`.
