@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::object::ETag;
+use super::version::VersionId;
 use crate::clock::Timestamp;
 
 /// Why the store did not do what it was asked. Whatever was refused or failed has changed nothing; only after
@@ -17,6 +18,22 @@ pub enum StoreError {
     /// There is no such object.
     #[error("there is no such object")]
     NoSuchKey,
+    /// There is no such version.
+    #[error("there is no such version")]
+    NoSuchVersion,
+    /// What is asked for is a delete marker.
+    #[error("it is a delete marker")]
+    DeleteMarker {
+        /// Which one.
+        version: VersionId,
+        /// When it was made.
+        modified: Timestamp,
+        /// Whether it was asked for by its id, and not met as the current version.
+        by_id: bool,
+    },
+    /// No version has an id like this one.
+    #[error("no version has an id like this one")]
+    InvalidVersionId,
     /// There is no such unfinished upload: never begun, completed, or aborted.
     #[error("there is no such unfinished upload")]
     NoSuchUpload,
@@ -26,6 +43,30 @@ pub enum StoreError {
     /// The bucket still holds objects or unfinished uploads.
     #[error("the bucket still holds objects or unfinished uploads")]
     BucketNotEmpty,
+    /// The bucket's versioning and its object lock exclude each other.
+    #[error("the bucket is in a state that does not allow it")]
+    InvalidBucketState,
+    /// The version is locked.
+    #[error("the version is locked")]
+    ObjectLocked,
+    /// The bucket has no object lock.
+    #[error("the bucket has no object lock")]
+    NoBucketLock,
+    /// The version has no retention, or nobody ever said whether it is held.
+    #[error("the version has no such lock")]
+    NoObjectLock,
+    /// A time of retention that cannot be.
+    #[error("no valid time of retention")]
+    InvalidRetentionPeriod,
+    /// A retention that ends in the past.
+    #[error("the retention ends in the past")]
+    RetentionInThePast,
+    /// A tag breaks S3's rules.
+    #[error("no valid tags: {0}")]
+    InvalidTag(&'static str),
+    /// The bucket has no tags.
+    #[error("the bucket has no tags")]
+    NoSuchTagSet,
     /// The name breaks S3's rules for buckets.
     #[error("no valid bucket name: {0}")]
     InvalidBucketName(&'static str),
@@ -112,7 +153,17 @@ impl StoreError {
         Some(match self {
             Self::NotModified { .. } => return None,
             Self::NoSuchBucket => "NoSuchBucket",
-            Self::NoSuchKey => "NoSuchKey",
+            Self::NoSuchKey | Self::DeleteMarker { by_id: false, .. } => "NoSuchKey",
+            Self::DeleteMarker { by_id: true, .. } => "MethodNotAllowed",
+            Self::NoSuchVersion => "NoSuchVersion",
+            Self::InvalidVersionId | Self::RetentionInThePast => "InvalidArgument",
+            Self::InvalidBucketState => "InvalidBucketState",
+            Self::ObjectLocked => "AccessDenied",
+            Self::NoBucketLock => "ObjectLockConfigurationNotFoundError",
+            Self::NoObjectLock => "NoSuchObjectLockConfiguration",
+            Self::InvalidRetentionPeriod => "InvalidRetentionPeriod",
+            Self::InvalidTag(_) => "InvalidTag",
+            Self::NoSuchTagSet => "NoSuchTagSet",
             Self::NoSuchUpload => "NoSuchUpload",
             Self::BucketAlreadyOwnedByYou => "BucketAlreadyOwnedByYou",
             Self::BucketNotEmpty => "BucketNotEmpty",

@@ -8,10 +8,12 @@
 use std::io::{self, Read};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::list::ListPage;
+use super::delete::Deleted;
+use super::list::{ListPage, VersionsPage};
 use super::multipart::{PartsPage, UploadsPage};
-use super::object::{BucketName, ObjectInfo, ReadRange};
+use super::object::{BucketName, ObjectInfo, ReadRange, WriteCondition};
 use super::store::Written;
+use super::version::{Tags, VersionId};
 use crate::object::ObjectKey;
 
 /// A step of the durability protocol, in its order.
@@ -43,6 +45,8 @@ pub enum Step {
 pub trait Hooks: Send + Sync {
     /// Alters what HEAD and GET say of an object.
     fn info(&self, _bucket: &BucketName, _key: &ObjectKey, _info: &mut ObjectInfo) {}
+    /// Reads another version than was asked for.
+    fn version(&self, _bucket: &BucketName, _key: &ObjectKey, _version: &mut Option<VersionId>) {}
     /// Reads another range than was asked for.
     fn range(&self, _bucket: &BucketName, _key: &ObjectKey, _range: &mut ReadRange) {}
     /// Alters, shortens or lengthens a body on its way out; `start` is the offset of its first byte.
@@ -57,10 +61,18 @@ pub trait Hooks: Send + Sync {
     }
     /// Alters a listing.
     fn list(&self, _bucket: &BucketName, _page: &mut ListPage) {}
+    /// Alters a listing of versions.
+    fn list_versions(&self, _bucket: &BucketName, _page: &mut VersionsPage) {}
+    /// Alters what is said of an object's tags.
+    fn tags(&self, _bucket: &BucketName, _key: &ObjectKey, _tags: &mut Tags) {}
     /// Alters a listing of parts.
     fn list_parts(&self, _bucket: &BucketName, _key: &ObjectKey, _page: &mut PartsPage) {}
     /// Alters a listing of uploads.
     fn list_uploads(&self, _bucket: &BucketName, _page: &mut UploadsPage) {}
+    /// Judges a write or a deletion by another condition than was asked for.
+    fn write_condition(&self, _bucket: &BucketName, _key: &ObjectKey, _condition: &mut WriteCondition) {}
+    /// Alters what a deletion answers once it has happened.
+    fn deleted(&self, _bucket: &BucketName, _key: &ObjectKey, _deleted: &mut Deleted) {}
     /// Alters what PUT, `UploadPart`, Copy and Complete answer once they have happened.
     fn written(&self, _bucket: &BucketName, _key: &ObjectKey, _written: &mut Written) {}
     /// Fails a step of the durability protocol; may also wait, or end the process.

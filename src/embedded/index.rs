@@ -3,12 +3,16 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `store` | name | number: layout version, end of the leased numbers, sequence |
-//! | `buckets` | name | id, creation |
-//! | `objects` | bucket id, key | size, MD5, time, body, metadata |
+//! | `buckets` | name | id, creation, versioning, lock, tags |
+//! | `objects` | bucket id, key | the current object: size, MD5, time, body, metadata, tags, lock |
+//! | `versions` | bucket id, key, the greatest number less the sequence | all other versions, newest first: older objects, delete markers |
+//! | `null_versions` | bucket id, key | the sequence of the version `null`, if it is one of `versions` |
 //! | `layouts` | sequence of the object | parts and segments of an object completed from parts |
 //! | `files` | number | how many segments name the body file, its length |
 //! | `uploads` | bucket id, key, upload id | begun when, metadata |
 //! | `parts` | upload's serial, part number | size, MD5, time, segments |
+//!
+//! A key whose newest version is a delete marker has no row in `objects`: a listing of objects never meets a marker.
 //!
 //! Bucket ids, serials and sequences come from one counter and never return, so a bucket made again under an old name
 //! shares nothing with the old one.
@@ -33,22 +37,30 @@ use super::error::StoreError;
 use super::fault::{HookCell, Step};
 use super::object::BucketName;
 use super::record::{
-    BodyRef, BucketRow, FileRow, LayoutPart, ObjectRow, PartRow, Segment, UploadRow, decode_layout, encode_layout,
+    BodyRef, BucketRow, FileRow, LayoutPart, MarkerRow, ObjectRow, PartRow, Segment, UploadRow, VersionRow,
+    decode_layout, encode_layout,
 };
+use super::version::{VersionId, Versioning};
 
 /// The version of tables, rows and files that this program writes and reads.
-pub(super) const LAYOUT_VERSION: u64 = 1;
+pub(super) const LAYOUT_VERSION: u64 = 2;
+/// The layout before there were versions: the same without their tables, and rows that are read as they are.
+const WITHOUT_VERSIONS: u64 = 1;
 /// Numbers are leased from the index this many at a time.
 const LEASE: u64 = 1 << 20;
 /// Where bodies are, an index was: it must not be made anew, or the sweep would take the bodies for leftovers.
 const LOST_INDEX: StoreError = StoreError::Corrupt("there are bodies but no index.redb that names them");
 
 pub(super) type ObjectKeyRef<'a> = (u64, &'a [u8]);
+/// The last part is [`newest_first`].
+pub(super) type VersionKeyRef<'a> = (u64, &'a [u8], u64);
 pub(super) type UploadKeyRef<'a> = (u64, &'a [u8], &'a str);
 
 pub(super) const STORE: TableDefinition<&str, u64> = TableDefinition::new("store");
 pub(super) const BUCKETS: TableDefinition<&str, &[u8]> = TableDefinition::new("buckets");
 pub(super) const OBJECTS: TableDefinition<ObjectKeyRef, &[u8]> = TableDefinition::new("objects");
+pub(super) const VERSIONS: TableDefinition<VersionKeyRef, &[u8]> = TableDefinition::new("versions");
+pub(super) const NULL_VERSIONS: TableDefinition<ObjectKeyRef, u64> = TableDefinition::new("null_versions");
 pub(super) const LAYOUTS: TableDefinition<u64, &[u8]> = TableDefinition::new("layouts");
 pub(super) const FILES: TableDefinition<u64, &[u8]> = TableDefinition::new("files");
 pub(super) const UPLOADS: TableDefinition<UploadKeyRef, &[u8]> = TableDefinition::new("uploads");
@@ -151,6 +163,8 @@ impl Index {
                 None if new => _ = tables.store.insert(VERSION_ROW, LAYOUT_VERSION)?,
                 None => return Err(LOST_INDEX),
                 Some(LAYOUT_VERSION) => {}
+                // its tables are there since this transaction began
+                Some(WITHOUT_VERSIONS) => _ = tables.store.insert(VERSION_ROW, LAYOUT_VERSION)?,
                 Some(found) => return Err(StoreError::Layout { found, known: LAYOUT_VERSION }),
             }
             Ok(())
@@ -540,13 +554,88 @@ fn value(table: &impl ReadableTable<&'static str, u64>, row: &str) -> Result<Opt
     Ok(table.get(row)?.map(|v| v.value()))
 }
 
-/// The id of a bucket.
-pub(super) fn bucket_id(
+fn bucket_row(
     table: &impl ReadableTable<&'static str, &'static [u8]>,
     name: &BucketName,
-) -> Result<u64, StoreError> {
+) -> Result<BucketRow, StoreError> {
     let row = table.get(name.as_str())?.ok_or(StoreError::NoSuchBucket)?;
-    Ok(BucketRow::decode(row.value())?.id)
+    BucketRow::decode(row.value())
+}
+
+/// What a version's sequence is in its key: the greater, the earlier it comes.
+pub(super) const fn newest_first(sequence: u64) -> u64 {
+    u64::MAX - sequence
+}
+
+/// A version as it is found: the row, and whether it is the current object.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) row: VersionRow,
+    pub(super) is_current_object: bool,
+}
+
+/// Where versions are found, in a snapshot or in a transaction.
+pub(super) struct Versions<'t, O, V, N> {
+    current: &'t O,
+    older: &'t V,
+    nulls: &'t N,
+}
+
+impl<O, V, N> Versions<'_, O, V, N>
+where
+    O: ReadableTable<ObjectKeyRef<'static>, &'static [u8]>,
+    V: ReadableTable<VersionKeyRef<'static>, &'static [u8]>,
+    N: ReadableTable<ObjectKeyRef<'static>, u64>,
+{
+    fn current(&self, bucket: u64, key: &[u8]) -> Result<Option<ObjectRow>, StoreError> {
+        self.current.get((bucket, key))?.map(|row| ObjectRow::decode(row.value())).transpose()
+    }
+
+    /// The newest that is not the current object.
+    fn newest(&self, bucket: u64, key: &[u8]) -> Result<Option<VersionRow>, StoreError> {
+        let row = self.older.range((bucket, key, 0)..=(bucket, key, u64::MAX))?.next().transpose()?;
+        row.map(|(_, row)| VersionRow::decode(row.value())).transpose()
+    }
+
+    /// The sequence that a version has, or had.
+    pub(super) fn sequence(&self, bucket: u64, key: &[u8], id: VersionId) -> Result<Option<u64>, StoreError> {
+        if let Some(sequence) = id.sequence() {
+            return Ok(Some(sequence));
+        }
+        if let Some(current) = self.current(bucket, key)?.filter(|current| current.is_null) {
+            return Ok(Some(current.sequence));
+        }
+        Ok(self.nulls.get((bucket, key))?.map(|sequence| sequence.value()))
+    }
+
+    /// The version of that id.
+    fn find(&self, bucket: u64, key: &[u8], id: VersionId) -> Result<Option<Found>, StoreError> {
+        if let Some(current) = self.current(bucket, key)?.filter(|current| current.version() == id) {
+            return Ok(Some(Found { row: VersionRow::Object(current), is_current_object: true }));
+        }
+        let Some(sequence) = self.sequence(bucket, key, id)? else { return Ok(None) };
+        let Some(row) = self.older.get((bucket, key, newest_first(sequence)))? else { return Ok(None) };
+        let row = VersionRow::decode(row.value())?;
+        // what is null goes by that name only
+        Ok((row.version() == id).then_some(Found { row, is_current_object: false }))
+    }
+
+    /// The object of that version, or the current one; and whether it is that.
+    fn object(&self, bucket: u64, key: &[u8], id: Option<VersionId>) -> Result<(ObjectRow, bool), StoreError> {
+        let Some(id) = id else {
+            if let Some(current) = self.current(bucket, key)? {
+                return Ok((current, true));
+            }
+            return Err(match self.newest(bucket, key)? {
+                Some(VersionRow::Marker(marker)) => marker.refusal(false),
+                _ => StoreError::NoSuchKey,
+            });
+        };
+        match self.find(bucket, key, id)?.ok_or(StoreError::NoSuchVersion)? {
+            Found { row: VersionRow::Object(object), is_current_object } => Ok((object, is_current_object)),
+            Found { row: VersionRow::Marker(marker), .. } => Err(marker.refusal(true)),
+        }
+    }
 }
 
 /// A snapshot of the index.
@@ -566,8 +655,12 @@ impl View {
         Ok(self.0.open_table(BUCKETS)?)
     }
 
-    pub(super) fn bucket(&self, name: &BucketName) -> Result<u64, StoreError> {
-        bucket_id(&self.buckets()?, name)
+    pub(super) fn bucket(&self, name: &BucketName) -> Result<BucketRow, StoreError> {
+        bucket_row(&self.buckets()?, name)
+    }
+
+    pub(super) fn versions(&self) -> Result<ReadOnlyTable<VersionKeyRef<'static>, &'static [u8]>, StoreError> {
+        Ok(self.0.open_table(VERSIONS)?)
     }
 
     pub(super) fn objects(&self) -> Result<ReadOnlyTable<ObjectKeyRef<'static>, &'static [u8]>, StoreError> {
@@ -586,9 +679,16 @@ impl View {
         Ok(Files(self.0.open_table(FILES)?))
     }
 
-    pub(super) fn object(&self, bucket: u64, key: &[u8]) -> Result<ObjectRow, StoreError> {
-        let row = self.objects()?.get((bucket, key))?.ok_or(StoreError::NoSuchKey)?;
-        ObjectRow::decode(row.value())
+    /// The object of that version, or the current one.
+    pub(super) fn object(&self, bucket: u64, key: &[u8], version: Option<VersionId>) -> Result<ObjectRow, StoreError> {
+        let (current, older, nulls) = (&self.objects()?, &self.versions()?, &self.0.open_table(NULL_VERSIONS)?);
+        Ok(Versions { current, older, nulls }.object(bucket, key, version)?.0)
+    }
+
+    /// The sequence that a version has, or had.
+    pub(super) fn sequence(&self, bucket: u64, key: &[u8], version: VersionId) -> Result<Option<u64>, StoreError> {
+        let (current, older, nulls) = (&self.objects()?, &self.versions()?, &self.0.open_table(NULL_VERSIONS)?);
+        Versions { current, older, nulls }.sequence(bucket, key, version)
     }
 
     pub(super) fn upload(&self, bucket: u64, key: &[u8], id: &str) -> Result<UploadRow, StoreError> {
@@ -608,11 +708,17 @@ fn layout(table: &impl ReadableTable<u64, &'static [u8]>, id: u64) -> Result<Vec
     decode_layout(row.value())
 }
 
+type ObjectsTable<'t> = Table<'t, ObjectKeyRef<'static>, &'static [u8]>;
+type VersionsTable<'t> = Table<'t, VersionKeyRef<'static>, &'static [u8]>;
+type NullVersionsTable<'t> = Table<'t, ObjectKeyRef<'static>, u64>;
+
 /// The tables of one write transaction.
 pub(super) struct Tables<'t> {
     pub(super) store: Table<'t, &'static str, u64>,
     pub(super) buckets: Table<'t, &'static str, &'static [u8]>,
-    pub(super) objects: Table<'t, ObjectKeyRef<'static>, &'static [u8]>,
+    pub(super) objects: ObjectsTable<'t>,
+    pub(super) versions: VersionsTable<'t>,
+    nulls: NullVersionsTable<'t>,
     layouts: Table<'t, u64, &'static [u8]>,
     files: Table<'t, u64, &'static [u8]>,
     pub(super) uploads: Table<'t, UploadKeyRef<'static>, &'static [u8]>,
@@ -629,6 +735,8 @@ impl<'t> Tables<'t> {
             store,
             buckets: txn.open_table(BUCKETS)?,
             objects: txn.open_table(OBJECTS)?,
+            versions: txn.open_table(VERSIONS)?,
+            nulls: txn.open_table(NULL_VERSIONS)?,
             layouts: txn.open_table(LAYOUTS)?,
             files: txn.open_table(FILES)?,
             uploads: txn.open_table(UPLOADS)?,
@@ -644,12 +752,37 @@ impl<'t> Tables<'t> {
         self.sequence
     }
 
-    pub(super) fn bucket(&self, name: &BucketName) -> Result<u64, StoreError> {
-        bucket_id(&self.buckets, name)
+    pub(super) fn bucket(&self, name: &BucketName) -> Result<BucketRow, StoreError> {
+        bucket_row(&self.buckets, name)
     }
 
-    pub(super) fn object(&self, bucket: u64, key: &[u8]) -> Result<Option<ObjectRow>, StoreError> {
-        self.objects.get((bucket, key))?.map(|row| ObjectRow::decode(row.value())).transpose()
+    pub(super) fn set_bucket(&mut self, name: &BucketName, row: &BucketRow) -> Result<(), StoreError> {
+        self.buckets.insert(name.as_str(), &row.encode()[..])?;
+        Ok(())
+    }
+
+    fn all_versions(&self) -> Versions<'_, ObjectsTable<'t>, VersionsTable<'t>, NullVersionsTable<'t>> {
+        Versions { current: &self.objects, older: &self.versions, nulls: &self.nulls }
+    }
+
+    /// The current object.
+    pub(super) fn current(&self, bucket: u64, key: &[u8]) -> Result<Option<ObjectRow>, StoreError> {
+        self.all_versions().current(bucket, key)
+    }
+
+    /// The object of that version, or the current one; and whether it is that.
+    pub(super) fn object(
+        &self,
+        bucket: u64,
+        key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<(ObjectRow, bool), StoreError> {
+        self.all_versions().object(bucket, key, version)
+    }
+
+    /// The version of that id.
+    pub(super) fn find(&self, bucket: u64, key: &[u8], version: VersionId) -> Result<Option<Found>, StoreError> {
+        self.all_versions().find(bucket, key, version)
     }
 
     pub(super) fn layout(&self, object: &ObjectRow) -> Result<Option<Vec<LayoutPart>>, StoreError> {
@@ -671,31 +804,104 @@ impl<'t> Tables<'t> {
         Ok(parts)
     }
 
-    /// Makes `row` the object, in place of `old`. The names of `row`'s segments must be counted already.
-    pub(super) fn replace_object(
+    /// Makes `row` the current object. The names of its segments must be counted already.
+    pub(super) fn add_object(
         &mut self,
-        bucket: u64,
+        bucket: &BucketRow,
         key: &[u8],
-        old: Option<&ObjectRow>,
         row: &ObjectRow,
         parts: Option<&[LayoutPart]>,
     ) -> Result<(), StoreError> {
-        if let Some(old) = old {
-            self.drop_body(old)?;
-        }
+        self.make_way(bucket, key)?;
         if let (BodyRef::Layout(id), Some(parts)) = (row.body, parts) {
             self.layouts.insert(id, &encode_layout(parts)[..])?;
         }
-        self.objects.insert((bucket, key), &row.encode()[..])?;
+        self.objects.insert((bucket.id, key), &row.encode()[..])?;
         Ok(())
     }
 
-    /// Whether there was such an object.
-    pub(super) fn remove_object(&mut self, bucket: u64, key: &[u8]) -> Result<bool, StoreError> {
-        let Some(old) = self.object(bucket, key)? else { return Ok(false) };
-        self.drop_body(&old)?;
-        self.objects.remove((bucket, key))?;
-        Ok(true)
+    /// Makes a delete marker the newest version.
+    pub(super) fn add_marker(&mut self, bucket: &BucketRow, key: &[u8], marker: MarkerRow) -> Result<(), StoreError> {
+        self.make_way(bucket, key)?;
+        self.add_older(bucket.id, key, &VersionRow::Marker(marker))
+    }
+
+    /// What was current becomes an older version; but the version `null` is gone if another one is about to come.
+    fn make_way(&mut self, bucket: &BucketRow, key: &[u8]) -> Result<(), StoreError> {
+        let keeps_null = bucket.versioning == Versioning::Enabled;
+        if let Some(current) = self.current(bucket.id, key)? {
+            self.objects.remove((bucket.id, key))?;
+            if current.is_null && !keeps_null {
+                return self.drop_body(&current);
+            }
+            self.add_older(bucket.id, key, &VersionRow::Object(current))?;
+        }
+        if !keeps_null && let Some(Found { row, .. }) = self.find(bucket.id, key, VersionId::NULL)? {
+            self.remove_older(bucket.id, key, &row)?;
+        }
+        Ok(())
+    }
+
+    fn add_older(&mut self, bucket: u64, key: &[u8], row: &VersionRow) -> Result<(), StoreError> {
+        let sequence = row.sequence();
+        self.versions.insert((bucket, key, newest_first(sequence)), &row.encode()[..])?;
+        if row.version() == VersionId::NULL {
+            self.nulls.insert((bucket, key), sequence)?;
+        }
+        Ok(())
+    }
+
+    fn forget_older(&mut self, bucket: u64, key: &[u8], row: &VersionRow) -> Result<(), StoreError> {
+        self.versions.remove((bucket, key, newest_first(row.sequence())))?;
+        if row.version() == VersionId::NULL {
+            self.nulls.remove((bucket, key))?;
+        }
+        Ok(())
+    }
+
+    fn remove_older(&mut self, bucket: u64, key: &[u8], row: &VersionRow) -> Result<(), StoreError> {
+        self.forget_older(bucket, key, row)?;
+        if let VersionRow::Object(object) = row {
+            self.drop_body(object)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a version. If an object is then the newest, it is the current one again.
+    pub(super) fn remove_version(&mut self, bucket: u64, key: &[u8], found: &Found) -> Result<(), StoreError> {
+        match &found.row {
+            VersionRow::Object(object) if found.is_current_object => {
+                self.objects.remove((bucket, key))?;
+                self.drop_body(object)?;
+            }
+            row => self.remove_older(bucket, key, row)?,
+        }
+        if self.objects.get((bucket, key))?.is_some() {
+            return Ok(());
+        }
+        let newest = self.all_versions().newest(bucket, key)?;
+        if let Some(row @ VersionRow::Object(_)) = &newest
+            && let VersionRow::Object(object) = row
+        {
+            self.forget_older(bucket, key, row)?;
+            self.objects.insert((bucket, key), &object.encode()[..])?;
+        }
+        Ok(())
+    }
+
+    /// Writes an object's row anew, wherever it is: its tags or its lock are others.
+    pub(super) fn change_object(
+        &mut self,
+        bucket: u64,
+        key: &[u8],
+        row: ObjectRow,
+        is_current: bool,
+    ) -> Result<(), StoreError> {
+        if is_current {
+            self.objects.insert((bucket, key), &row.encode()[..])?;
+            return Ok(());
+        }
+        self.add_older(bucket, key, &VersionRow::Object(row))
     }
 
     fn drop_body(&mut self, object: &ObjectRow) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 //! # The folder
 //!
 //! ```text
-//! LOCK                            held while the store is open; names the layout
+//! LOCK                            held while the store is open
 //! index.redb                      locked as well: all names, sizes, tags, metadata, uploads: one ordered index
 //! bodies/00000000000000000042     one immutable body: of an object put whole, or of one part
 //! bodies/00000000000000000043.tmp a body on its way in
@@ -14,6 +14,19 @@
 //!
 //! Keys are never file names: any 1 to 1024 bytes are a key. An object is a list of segments, runs of bytes in body
 //! files, so completing an upload and copying an object copy no bytes; the index counts how many segments name a file.
+//!
+//! # Versions
+//!
+//! A bucket never kept versions, keeps them, or has suspended them. The current object of a key is in one table, its older
+//! versions and all delete markers in another, newest first; so a listing of objects costs the same with versions and
+//! without. A version moves from one to the other in the transaction that replaces, deletes or uncovers it. Ids come from
+//! the counter of the index and are never given out twice; `null` is what was written without versions or while they are
+//! suspended, and there is one of a key at most. Conditions of writes and deletions are judged by the current object, and
+//! a delete marker is none.
+//!
+//! Tags and lock lie in a version's row and are changed there. A deletion is judged by the version's lock and the clock in
+//! the transaction that would delete it; only a version that is named by its id can be deleted at all where there are
+//! locks, for such a bucket keeps versions for good.
 //!
 //! # Durability
 //!
@@ -44,9 +57,16 @@
 //!
 //! - A copy keeps the source's `ETag` and parts, also that of an object completed from parts.
 //! - Completing an upload a second time is `NoSuchUpload`.
-//! - No versions, tags, locks or ACLs yet. The layout has a version, checked at open.
+//! - No ACLs, policies, replication or life cycle, and no deletion by a second factor (MFA delete).
+//! - A year of a default retention has 365 days.
+//! - An upload's default retention counts from its completion, not from its beginning.
+//!
+//! The layout has a version, checked at open. A folder of the first layout, which had no versions, is read as it is, and
+//! from then on refused by what knows that layout only.
 
 mod body;
+mod delete;
+mod documents;
 mod error;
 pub mod face;
 mod fault;
@@ -58,11 +78,13 @@ mod record;
 mod store;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use body::BodyReader;
+pub use delete::{Deleted, Deletion};
 pub use error::StoreError;
 pub use fault::{Hooks, Step};
-pub use list::{ListPage, ListRequest, ListedObject};
+pub use list::{ListPage, ListRequest, ListVersionsRequest, ListedObject, ListedVersion, VersionsPage};
 pub use multipart::{
     ListUploadsRequest, ListedPart, ListedUpload, PartCopy, PartWriter, PartsPage, Upload, UploadId, UploadsPage,
 };
@@ -70,3 +92,6 @@ pub use object::{
     BucketName, ETag, ETagMatch, ObjectInfo, ObjectMeta, ReadCondition, ReadRange, Verdict, WriteCondition,
 };
 pub use store::{Body, Bucket, CopyRequest, Durability, Limits, Object, Options, PutWriter, Store, Written};
+pub use version::{
+    BucketLock, DefaultRetention, Extras, ObjectLock, Period, Retention, RetentionMode, Tags, VersionId, Versioning,
+};

@@ -14,8 +14,9 @@ use super::error::StoreError;
 use super::index::{Tables, UploadKeyRef};
 use super::list::{MAX_RESULTS, Seek, common_prefix};
 use super::object::{BucketName, ETag, ObjectMeta, ReadCondition, ReadRange, WriteCondition, md5_of_md5s};
-use super::record::{BodyRef, LayoutPart, ObjectRow, PartRow, UploadRow};
-use super::store::{Store, Written, part_number};
+use super::record::{BodyRef, BucketRow, LayoutPart, ObjectRow, PartRow, UploadRow};
+use super::store::{Store, Written, locked_as, new_version, part_number};
+use super::version::{Extras, VersionId};
 use crate::clock::Timestamp;
 use crate::object::{ObjectKey, PartNumber};
 
@@ -61,6 +62,8 @@ pub struct PartCopy<'a> {
     pub from_bucket: &'a BucketName,
     /// The source.
     pub from_key: &'a ObjectKey,
+    /// Which version of it, if not the current one.
+    pub from_version: Option<VersionId>,
     /// What must hold of the source.
     pub from_condition: ReadCondition,
     /// Which bytes of it.
@@ -178,16 +181,17 @@ impl PartWriter {
             }
             let part = PartRow { size, md5, modified, segments: segment.into_iter().collect() };
             tables.parts.insert((row.serial, number), &part.encode()[..])?;
-            Ok(Written { etag: ETag::of(md5, 0), modified, size })
+            Ok(Written { etag: ETag::of(md5, 0), modified, size, version: None, from_version: None })
         };
         let written = self.body.named_by(|renamed| self.store.inner.index.write(renamed, job))?;
         Ok(self.store.altered(&self.upload.bucket, &self.upload.key, written))
     }
 }
 
-fn find_upload(tables: &Tables<'_>, upload: &Upload) -> Result<(u64, UploadRow), StoreError> {
+fn find_upload(tables: &Tables<'_>, upload: &Upload) -> Result<(BucketRow, UploadRow), StoreError> {
     let bucket = tables.bucket(&upload.bucket)?;
-    Ok((bucket, tables.upload(bucket, upload.key.as_bytes(), upload.id.as_str())?))
+    let row = tables.upload(bucket.id, upload.key.as_bytes(), upload.id.as_str())?;
+    Ok((bucket, row))
 }
 
 /// Removes an upload's rows; its parts' files must be taken care of before.
@@ -208,6 +212,17 @@ fn remove_upload(
 impl Store {
     /// Begins an upload; the object will have `meta`.
     pub fn create_upload(&self, bucket: &BucketName, key: &ObjectKey, meta: ObjectMeta) -> Result<Upload, StoreError> {
+        self.create_upload_with(bucket, key, meta, Extras::default())
+    }
+
+    /// [`Store::create_upload`] with tags and a lock.
+    pub fn create_upload_with(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        meta: ObjectMeta,
+        extras: Extras,
+    ) -> Result<Upload, StoreError> {
         meta.check()?;
         let initiated = self.inner.clock.now();
         let random: [u8; 16] =
@@ -217,8 +232,10 @@ impl Store {
         let named = upload.clone();
         self.inner.index.write(None, move |tables| {
             let bucket = tables.bucket(&named.bucket)?;
-            let row = UploadRow { serial: tables.next_sequence(), initiated, meta: meta.clone() };
-            tables.uploads.insert((bucket, named.key.as_bytes(), named.id.as_str()), &row.encode()[..])?;
+            locked_as(&bucket, &extras, initiated)?;
+            let (meta, extras) = (meta.clone(), extras.clone());
+            let row = UploadRow { serial: tables.next_sequence(), initiated, meta, extras };
+            tables.uploads.insert((bucket.id, named.key.as_bytes(), named.id.as_str()), &row.encode()[..])?;
             Ok(())
         })?;
         Ok(upload)
@@ -227,7 +244,7 @@ impl Store {
     /// Begins a part; it counts from [`PartWriter::commit`] on.
     pub fn upload_part(&self, upload: &Upload, number: PartNumber) -> Result<PartWriter, StoreError> {
         let view = self.inner.index.read()?;
-        view.upload(view.bucket(&upload.bucket)?, upload.key.as_bytes(), upload.id.as_str())?;
+        view.upload(view.bucket(&upload.bucket)?.id, upload.key.as_bytes(), upload.id.as_str())?;
         let body = NewBody::new(&self.inner.bodies, self.inner.limits.max_body);
         Ok(PartWriter { store: self.clone(), upload: upload.clone(), number, body })
     }
@@ -242,9 +259,14 @@ impl Store {
         copy: &PartCopy<'_>,
     ) -> Result<Written, StoreError> {
         let mut part = self.upload_part(upload, number)?;
-        let opened = self.open_object(copy.from_bucket, copy.from_key, &copy.from_condition, copy.range);
-        let (_, _, mut reader) = opened.map_err(|error| match error {
+        let PartCopy { from_bucket, from_key, from_version, from_condition, range } = copy;
+        let opened = self.open_object(from_bucket, from_key, *from_version, from_condition, *range);
+        let (info, _, mut reader) = opened.map_err(|error| match error {
             StoreError::NotModified { .. } => StoreError::PreconditionFailed,
+            StoreError::DeleteMarker { by_id: true, .. } => {
+                StoreError::InvalidRequest("the source of a copy is a delete marker")
+            }
+            StoreError::DeleteMarker { .. } => StoreError::NoSuchKey,
             other => other,
         })?;
         let mut buffer = vec![0; 256 * 1024];
@@ -253,7 +275,7 @@ impl Store {
             let Some(bytes) = buffer.get(..n).filter(|b| !b.is_empty()) else { break };
             part.write(bytes)?;
         }
-        part.commit()
+        Ok(Written { from_version: info.version, ..part.commit()? })
     }
 
     /// Makes an object of an upload's parts: those named, in ascending order, gaps allowed; the others are dropped.
@@ -269,7 +291,8 @@ impl Store {
             return Err(StoreError::InvalidRequest("an object has at least one part"));
         }
         let limits = self.inner.limits;
-        let modified = self.inner.clock.now();
+        let clock = std::sync::Arc::clone(&self.inner.clock);
+        let condition = self.asked(&upload.bucket, &upload.key, condition);
         let (named, parts) = (upload.clone(), parts.to_vec());
         let written = self.inner.index.write(None, move |tables| {
             let (bucket, row) = find_upload(tables, &named)?;
@@ -280,10 +303,17 @@ impl Store {
             let size = size
                 .filter(|size| *size <= limits.max_object)
                 .ok_or(StoreError::EntityTooLarge { maximum: limits.max_object })?;
-            let old = tables.object(bucket, key)?;
+            let old = tables.current(bucket.id, key)?;
             condition.check(old.as_ref().map(ObjectRow::etag).as_ref())?;
+            let modified = clock.now();
+            // a retention that ended meanwhile is no reason to lose the upload
+            let mut extras = row.extras.clone();
+            if extras.lock.retention.is_none() {
+                extras = locked_as(&bucket, &extras, modified)?;
+            }
 
             let sequence = tables.next_sequence();
+            let (is_null, version) = new_version(&bucket, sequence);
             let layout: Vec<_> = chosen
                 .iter()
                 .map(|(number, part)| LayoutPart { number: *number, size: part.size, segments: part.segments.clone() })
@@ -296,6 +326,8 @@ impl Store {
                 sequence,
                 body: BodyRef::Layout(sequence),
                 meta: row.meta.clone(),
+                is_null,
+                extras,
             };
             // the chosen parts' files pass to the object with their count as it is
             for (number, part) in &uploaded {
@@ -303,9 +335,9 @@ impl Store {
                     tables.drop_names(&part.segments)?;
                 }
             }
-            tables.replace_object(bucket, key, old.as_ref(), &object, Some(&layout))?;
-            remove_upload(tables, bucket, &named, &row, &uploaded)?;
-            Ok(Written { etag: object.etag(), modified, size })
+            tables.add_object(&bucket, key, &object, Some(&layout))?;
+            remove_upload(tables, bucket.id, &named, &row, &uploaded)?;
+            Ok(Written { etag: object.etag(), modified, size, version, from_version: None })
         })?;
         Ok(self.altered(&upload.bucket, &upload.key, written))
     }
@@ -317,14 +349,14 @@ impl Store {
             let (bucket, row) = find_upload(tables, &named)?;
             let parts = tables.upload_parts(row.serial)?;
             tables.drop_names(parts.iter().flat_map(|(_, part)| &part.segments))?;
-            remove_upload(tables, bucket, &named, &row, &parts)
+            remove_upload(tables, bucket.id, &named, &row, &parts)
         })?)
     }
 
     /// Lists an upload's parts with numbers greater than `after`, at most `max_parts` (1000 if more).
     pub fn list_parts(&self, upload: &Upload, after: u32, max_parts: u32) -> Result<PartsPage, StoreError> {
         let view = self.inner.index.read()?;
-        let bucket = view.bucket(&upload.bucket)?;
+        let bucket = view.bucket(&upload.bucket)?.id;
         let row = view.upload(bucket, upload.key.as_bytes(), upload.id.as_str())?;
         let mut page = PartsPage { meta: row.meta, ..PartsPage::default() };
         let mut left = max_parts.min(MAX_RESULTS);
@@ -364,7 +396,7 @@ impl Store {
     ) -> Result<UploadsPage, StoreError> {
         let ListUploadsRequest { prefix, delimiter, key_marker, id_marker, max_uploads } = request;
         let view = self.inner.index.read()?;
-        let id = view.bucket(bucket)?;
+        let id = view.bucket(bucket)?.id;
         let uploads = view.uploads()?;
         let mut page = UploadsPage::default();
         let mut left = (*max_uploads).min(MAX_RESULTS);

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use md5::{Digest as _, Md5};
 
 use super::error::StoreError;
+use super::version::{Extras, VersionId};
 use crate::clock::Timestamp;
 use crate::object::PartNumber;
 
@@ -288,6 +289,10 @@ pub struct ObjectInfo {
     pub meta: ObjectMeta,
     /// The number of parts it was completed from; none if it came in one piece.
     pub parts: Option<u32>,
+    /// Its version; none in a bucket that never kept any.
+    pub version: Option<VersionId>,
+    /// Its tags and its lock.
+    pub extras: Extras,
     /// A number that no other version of any object in this store has; later versions have greater ones.
     pub sequence: u64,
 }

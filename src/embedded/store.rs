@@ -12,9 +12,10 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _};
 use super::body::{Bodies, BodyReader, FolderLock, NewBody, sync_folder};
 use super::error::StoreError;
 use super::fault::{HookCell, Hooks};
-use super::index::{Index, LAYOUT_VERSION, Tables, View, bucket_range};
+use super::index::{Index, Tables, View, bucket_range};
 use super::object::{BucketName, ETag, ObjectInfo, ObjectMeta, ReadCondition, ReadRange, Verdict, WriteCondition};
 use super::record::{BodyRef, BucketRow, LayoutPart, ObjectRow, Segment};
+use super::version::{BucketLock, Extras, ObjectLock, Tags, VersionId, Versioning};
 use crate::clock::{Clock, Timestamp};
 use crate::crypto::random::RandomSource;
 use crate::object::{ObjectKey, PartNumber};
@@ -111,6 +112,10 @@ pub struct Written {
     pub modified: Timestamp,
     /// How many bytes.
     pub size: u64,
+    /// The version that was written; none in a bucket that never kept any, and of parts.
+    pub version: Option<VersionId>,
+    /// The version that it was copied from; none if its bucket never kept any, and of what is no copy.
+    pub from_version: Option<VersionId>,
 }
 
 /// An object to be read: one version, whatever happens to the key meanwhile.
@@ -157,6 +162,8 @@ pub struct CopyRequest<'a> {
     pub from_bucket: &'a BucketName,
     /// The source.
     pub from_key: &'a ObjectKey,
+    /// Which version of it, if not the current one.
+    pub from_version: Option<VersionId>,
     /// What must hold of the source.
     pub from_condition: ReadCondition,
     /// The target's bucket.
@@ -165,6 +172,10 @@ pub struct CopyRequest<'a> {
     pub key: &'a ObjectKey,
     /// New metadata, or none to keep the source's.
     pub meta: Option<ObjectMeta>,
+    /// New tags, or none to keep the source's.
+    pub tags: Option<Tags>,
+    /// What keeps the copy from being deleted; the source's lock is never copied.
+    pub lock: ObjectLock,
     /// What must hold of the target.
     pub condition: WriteCondition,
 }
@@ -206,28 +217,43 @@ impl Store {
 
     /// Makes a bucket.
     pub fn create_bucket(&self, bucket: &BucketName) -> Result<(), StoreError> {
+        self.create_bucket_as(bucket, Versioning::Never, None)
+    }
+
+    /// Makes a bucket with an object lock: it keeps versions, for good.
+    pub fn create_bucket_with_lock(&self, bucket: &BucketName) -> Result<(), StoreError> {
+        self.create_bucket_as(bucket, Versioning::Enabled, Some(BucketLock::default()))
+    }
+
+    fn create_bucket_as(
+        &self,
+        bucket: &BucketName,
+        versioning: Versioning,
+        lock: Option<BucketLock>,
+    ) -> Result<(), StoreError> {
         let (name, created) = (bucket.clone(), self.inner.clock.now());
         Ok(self.inner.index.write(None, move |tables| {
             if tables.buckets.get(name.as_str())?.is_some() {
                 return Err(StoreError::BucketAlreadyOwnedByYou);
             }
-            let row = BucketRow { id: tables.next_sequence(), created };
-            tables.buckets.insert(name.as_str(), &row.encode()[..])?;
-            Ok(())
+            let row = BucketRow { id: tables.next_sequence(), created, versioning, lock, tags: Tags::default() };
+            tables.set_bucket(&name, &row)
         })?)
     }
 
-    /// Removes a bucket that holds neither objects nor unfinished uploads.
+    /// Removes a bucket that holds neither versions, delete markers among them, nor unfinished uploads.
     pub fn delete_bucket(&self, bucket: &BucketName) -> Result<(), StoreError> {
         let name = bucket.clone();
         Ok(self.inner.index.write(None, move |tables| {
-            let id = tables.bucket(&name)?;
+            let id = tables.bucket(&name)?.id;
             let all = bucket_range(id, std::ops::Bound::Unbounded);
             let object = tables.objects.range(all)?.next().transpose()?.is_some();
             let empty: &[u8] = &[];
+            let older =
+                tables.versions.range((id, empty, 0)..(id.saturating_add(1), empty, 0))?.next().transpose()?.is_some();
             let upload =
                 tables.uploads.range((id, empty, "")..(id.saturating_add(1), empty, ""))?.next().transpose()?.is_some();
-            if object || upload {
+            if object || older || upload {
                 return Err(StoreError::BucketNotEmpty);
             }
             tables.buckets.remove(name.as_str())?;
@@ -263,9 +289,25 @@ impl Store {
 
     /// What is known of an object.
     pub fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<ObjectInfo, StoreError> {
+        self.head_version(bucket, key, None)
+    }
+
+    /// What is known of a version of an object, or of the current one.
+    pub fn head_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+    ) -> Result<ObjectInfo, StoreError> {
+        let hooks = self.inner.hooks.current();
+        let mut version = version;
+        if let Some(hooks) = &hooks {
+            hooks.version(bucket, key, &mut version);
+        }
         let view = self.inner.index.read()?;
-        let mut info = view.object(view.bucket(bucket)?, key.as_bytes())?.info();
-        if let Some(hooks) = self.inner.hooks.current() {
+        let row = view.bucket(bucket)?;
+        let mut info = view.object(row.id, key.as_bytes(), version)?.info(row.versioning);
+        if let Some(hooks) = hooks {
             hooks.info(bucket, key, &mut info);
         }
         Ok(info)
@@ -278,7 +320,7 @@ impl Store {
         key: &ObjectKey,
     ) -> Result<Option<Vec<(PartNumber, u64)>>, StoreError> {
         let view = self.inner.index.read()?;
-        let row = view.object(view.bucket(bucket)?, key.as_bytes())?;
+        let row = view.object(view.bucket(bucket)?.id, key.as_bytes(), None)?;
         let Some(layout) = view.layout(&row)? else { return Ok(None) };
         layout.iter().map(|p| Ok((part_number(p.number)?, p.size))).collect::<Result<_, _>>().map(Some)
     }
@@ -291,12 +333,25 @@ impl Store {
         condition: &ReadCondition,
         range: ReadRange,
     ) -> Result<Object, StoreError> {
+        self.get_version(bucket, key, None, condition, range)
+    }
+
+    /// Opens a version of an object for reading, or the current one, if the conditions hold.
+    pub fn get_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: Option<VersionId>,
+        condition: &ReadCondition,
+        range: ReadRange,
+    ) -> Result<Object, StoreError> {
         let hooks = self.inner.hooks.current();
-        let mut range = range;
+        let (mut version, mut range) = (version, range);
         if let Some(hooks) = &hooks {
+            hooks.version(bucket, key, &mut version);
             hooks.range(bucket, key, &mut range);
         }
-        let (mut info, range, reader) = self.open_object(bucket, key, condition, range)?;
+        let (mut info, range, reader) = self.open_object(bucket, key, version, condition, range)?;
         let body = match hooks {
             None => Source::Honest(reader),
             Some(hooks) => {
@@ -307,17 +362,19 @@ impl Store {
         Ok(Object { info, range, body: Body(body) })
     }
 
-    /// [`Store::get`] as it is, whatever the hooks.
+    /// [`Store::get_version`] as it is, whatever the hooks.
     pub(super) fn open_object(
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        version: Option<VersionId>,
         condition: &ReadCondition,
         range: ReadRange,
     ) -> Result<(ObjectInfo, Range<u64>, BodyReader), StoreError> {
         let ((info, range), pinned) = self.inner.bodies.pin(|| {
             let view = self.inner.index.read()?;
-            let row = view.object(view.bucket(bucket)?, key.as_bytes())?;
+            let BucketRow { id, versioning, .. } = view.bucket(bucket)?;
+            let row = view.object(id, key.as_bytes(), version)?;
             let etag = row.etag();
             match condition.evaluate(&etag, row.modified) {
                 Verdict::Proceed => {}
@@ -325,43 +382,10 @@ impl Store {
                 Verdict::PreconditionFailed => return Err(StoreError::PreconditionFailed),
             }
             let (segments, range) = locate(&view, &row, range)?;
-            Ok(((row.info(), range), segments))
+            Ok(((row.info(versioning), range), segments))
         })?;
         let reader = pinned.read(&range);
         Ok((info, range, reader))
-    }
-
-    /// Removes an object; one that is not there is removed already. Answers whether it was there.
-    pub fn delete(&self, bucket: &BucketName, key: &ObjectKey) -> Result<bool, StoreError> {
-        Ok(self.delete_many(bucket, std::slice::from_ref(key))?.first() == Some(&true))
-    }
-
-    /// Removes an object if `condition` holds of what is there; answers whether something was.
-    pub fn delete_if(
-        &self,
-        bucket: &BucketName,
-        key: &ObjectKey,
-        condition: WriteCondition,
-    ) -> Result<bool, StoreError> {
-        let (bucket, key) = (bucket.clone(), key.clone());
-        Ok(self.inner.index.write(None, move |tables| {
-            let id = tables.bucket(&bucket)?;
-            let old = tables.object(id, key.as_bytes())?;
-            condition.check(old.as_ref().map(ObjectRow::etag).as_ref())?;
-            tables.remove_object(id, key.as_bytes())
-        })?)
-    }
-
-    /// Removes objects in one step; answers of each whether it was there. At most 1000.
-    pub fn delete_many(&self, bucket: &BucketName, keys: &[ObjectKey]) -> Result<Vec<bool>, StoreError> {
-        if keys.len() > 1000 {
-            return Err(StoreError::InvalidRequest("at most 1000 keys at once"));
-        }
-        let (bucket, keys) = (bucket.clone(), keys.to_vec());
-        Ok(self.inner.index.write(None, move |tables| {
-            let id = tables.bucket(&bucket)?;
-            keys.iter().map(|key| tables.remove_object(id, key.as_bytes())).collect::<Result<Vec<_>, _>>()
-        })?)
     }
 
     /// Copies an object within the store: its segments get a second name, no bytes are copied.
@@ -369,8 +393,19 @@ impl Store {
     /// The source is read, both conditions are checked and the copy is made in one transaction. The copy keeps the
     /// source's `ETag` and parts. A source of more than [`Limits::max_body`] is refused, as in S3.
     pub fn copy(&self, request: CopyRequest<'_>) -> Result<Written, StoreError> {
-        let CopyRequest { from_bucket, from_key, from_condition, bucket, key, meta, condition } = request;
-        if meta.is_none() && (from_bucket, from_key) == (bucket, key) {
+        let CopyRequest {
+            from_bucket,
+            from_key,
+            from_version,
+            from_condition,
+            bucket,
+            key,
+            meta,
+            tags,
+            lock,
+            condition,
+        } = request;
+        if meta.is_none() && from_version.is_none() && (from_bucket, from_key) == (bucket, key) {
             return Err(StoreError::InvalidRequest("a copy of an object to itself must change its metadata"));
         }
         if let Some(meta) = &meta {
@@ -378,21 +413,42 @@ impl Store {
         }
         let (from, from_key) = (from_bucket.clone(), from_key.clone());
         let (to, to_key) = (bucket.clone(), key.clone());
-        let (max, modified) = (self.inner.limits.max_body, self.inner.clock.now());
+        let (max, clock) = (self.inner.limits.max_body, Arc::clone(&self.inner.clock));
+        let condition = self.asked(bucket, key, condition);
         let written = self.inner.index.write(None, move |tables| {
             let (from, to) = (tables.bucket(&from)?, tables.bucket(&to)?);
-            let source = tables.object(from, from_key.as_bytes())?.ok_or(StoreError::NoSuchKey)?;
+            let (source, _) =
+                tables.object(from.id, from_key.as_bytes(), from_version).map_err(|error| match error {
+                    StoreError::DeleteMarker { by_id: true, .. } => {
+                        StoreError::InvalidRequest("the source of a copy is a delete marker")
+                    }
+                    StoreError::DeleteMarker { .. } => StoreError::NoSuchKey,
+                    other => other,
+                })?;
             if from_condition.evaluate(&source.etag(), source.modified) != Verdict::Proceed {
                 return Err(StoreError::PreconditionFailed);
             }
             if source.size > max {
                 return Err(StoreError::InvalidRequest("the source is too large to be copied at once"));
             }
-            let old = tables.object(to, to_key.as_bytes())?;
+            let old = tables.current(to.id, to_key.as_bytes())?;
             condition.check(old.as_ref().map(ObjectRow::etag).as_ref())?;
-            copy_row(tables, to, &to_key, &source, old.as_ref(), meta.as_ref(), modified)
+            let modified = clock.now();
+            let tags = tags.clone().unwrap_or_else(|| source.extras.tags.clone());
+            let extras = locked_as(&to, &Extras { tags, lock }, modified)?;
+            let from_version = (from.versioning != Versioning::Never).then_some(source.version());
+            let written = copy_row(tables, &to, &to_key, &source, meta.as_ref(), extras, modified)?;
+            Ok(Written { from_version, ..written })
         })?;
         Ok(self.altered(bucket, key, written))
+    }
+
+    /// The condition of a write, through the hooks.
+    pub(super) fn asked(&self, bucket: &BucketName, key: &ObjectKey, mut condition: WriteCondition) -> WriteCondition {
+        if let Some(hooks) = self.inner.hooks.current() {
+            hooks.write_condition(bucket, key, &mut condition);
+        }
+        condition
     }
 
     /// What a write answers, through the hooks.
@@ -404,14 +460,35 @@ impl Store {
     }
 }
 
-/// The name of the copy is counted before the old object's are dropped: a copy to itself keeps its files.
+/// What a new version in `bucket` comes with: the lock that was asked for, or else the bucket's default.
+pub(super) fn locked_as(bucket: &BucketRow, asked: &Extras, now: Timestamp) -> Result<Extras, StoreError> {
+    let mut extras = asked.clone();
+    let Some(lock) = bucket.lock else {
+        return if extras.lock == ObjectLock::default() { Ok(extras) } else { Err(NO_BUCKET_LOCK) };
+    };
+    if extras.lock.retention.is_some_and(|retention| retention.until <= now) {
+        return Err(StoreError::RetentionInThePast);
+    }
+    extras.lock.retention = extras.lock.retention.or(lock.default.map(|default| default.from(now)));
+    Ok(extras)
+}
+
+pub(super) const NO_BUCKET_LOCK: StoreError = StoreError::InvalidRequest("the bucket has no object lock");
+
+/// The version that a write in a bucket makes: whether it is `null`, and what the answer says of it.
+pub(super) fn new_version(bucket: &BucketRow, sequence: u64) -> (bool, Option<VersionId>) {
+    let is_null = bucket.versioning != Versioning::Enabled;
+    (is_null, (bucket.versioning != Versioning::Never).then_some(VersionId::of(sequence, is_null)))
+}
+
+/// The name of the copy is counted before an older object's are dropped: a copy to itself keeps its files.
 fn copy_row(
     tables: &mut Tables<'_>,
-    bucket: u64,
+    bucket: &BucketRow,
     key: &ObjectKey,
     source: &ObjectRow,
-    old: Option<&ObjectRow>,
     meta: Option<&ObjectMeta>,
+    extras: Extras,
     modified: Timestamp,
 ) -> Result<Written, StoreError> {
     let sequence = tables.next_sequence();
@@ -427,9 +504,11 @@ fn copy_row(
     for segment in named {
         tables.name_again(segment)?;
     }
-    let row = ObjectRow { sequence, modified, body, meta: meta.unwrap_or(&source.meta).clone(), ..source.clone() };
-    tables.replace_object(bucket, key.as_bytes(), old, &row, parts.as_deref())?;
-    Ok(Written { etag: row.etag(), modified, size: row.size })
+    let (is_null, version) = new_version(bucket, sequence);
+    let meta = meta.unwrap_or(&source.meta).clone();
+    let row = ObjectRow { modified, sequence, body, meta, is_null, extras, ..source.clone() };
+    tables.add_object(bucket, key.as_bytes(), &row, parts.as_deref())?;
+    Ok(Written { etag: row.etag(), modified, size: row.size, version, from_version: None })
 }
 
 /// All segments of an object, and the bytes of it that `range` means.
@@ -491,16 +570,29 @@ impl PutWriter {
     }
 
     /// Makes the object visible if `condition` holds at that moment, in place of any older one.
-    pub fn commit(mut self, meta: ObjectMeta, condition: WriteCondition) -> Result<Written, StoreError> {
+    pub fn commit(self, meta: ObjectMeta, condition: WriteCondition) -> Result<Written, StoreError> {
+        self.commit_with(meta, Extras::default(), condition)
+    }
+
+    /// [`PutWriter::commit`] with tags and a lock.
+    pub fn commit_with(
+        mut self,
+        meta: ObjectMeta,
+        extras: Extras,
+        condition: WriteCondition,
+    ) -> Result<Written, StoreError> {
         meta.check()?;
         let segment = self.body.finish()?;
         let (size, md5) = (self.body.len(), self.body.md5());
-        let modified = self.store.inner.clock.now();
+        let clock = Arc::clone(&self.store.inner.clock);
+        let condition = self.store.asked(&self.bucket, &self.key, condition);
         let (bucket, key) = (self.bucket.clone(), self.key.clone());
         let job = move |tables: &mut Tables<'_>| {
-            let id = tables.bucket(&bucket)?;
-            let old = tables.object(id, key.as_bytes())?;
+            let bucket = tables.bucket(&bucket)?;
+            let old = tables.current(bucket.id, key.as_bytes())?;
             condition.check(old.as_ref().map(ObjectRow::etag).as_ref())?;
+            let modified = clock.now();
+            let extras = locked_as(&bucket, &extras, modified)?;
             let body = match segment {
                 Some(segment) => {
                     tables.name_new(segment)?;
@@ -509,9 +601,11 @@ impl PutWriter {
                 None => BodyRef::Empty,
             };
             let sequence = tables.next_sequence();
-            let row = ObjectRow { size, md5, parts: 0, modified, sequence, body, meta: meta.clone() };
-            tables.replace_object(id, key.as_bytes(), old.as_ref(), &row, None)?;
-            Ok(Written { etag: row.etag(), modified, size })
+            let (is_null, version) = new_version(&bucket, sequence);
+            let meta = meta.clone();
+            let row = ObjectRow { size, md5, parts: 0, modified, sequence, body, meta, is_null, extras };
+            tables.add_object(&bucket, key.as_bytes(), &row, None)?;
+            Ok(Written { etag: row.etag(), modified, size, version, from_version: None })
         };
         let written = self.body.named_by(|renamed| self.store.inner.index.write(renamed, job))?;
         Ok(self.store.altered(&self.bucket, &self.key, written))
@@ -548,7 +642,7 @@ fn lock_folder(folder: &Path) -> Result<FolderLock, StoreError> {
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     if lock.metadata()?.len() == 0 {
-        writeln!(lock, "sealgate embedded store, layout {LAYOUT_VERSION}")?;
+        writeln!(lock, "sealgate embedded store")?;
     }
     Ok(FolderLock(lock))
 }

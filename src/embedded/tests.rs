@@ -1,5 +1,7 @@
 //! Claims about the store as a whole that need its insides or its hooks.
 
+mod versions;
+
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
@@ -159,7 +161,7 @@ fn a_folder_of_another_layout_is_refused_by_name() {
     store.inner.index.write(None, |t| Ok(_ = t.store.insert("layout", 99)?)).unwrap();
     drop(store);
     let error = Store::open(folder.path(), options(Durability::None)).unwrap_err();
-    assert!(matches!(error, StoreError::Layout { found: 99, known: 1 }), "{error}");
+    assert!(matches!(error, StoreError::Layout { found: 99, known: 2 }), "{error}");
 }
 
 #[test]
@@ -347,10 +349,13 @@ fn a_copy_shares_the_body_which_goes_with_its_last_name() {
     let copy = |from_condition, condition, meta| CopyRequest {
         from_bucket: &b,
         from_key: &k,
+        from_version: None,
         from_condition,
         bucket: &other,
         key: &c,
         meta,
+        tags: None,
+        lock: ObjectLock::default(),
         condition,
     };
     let meta = ObjectMeta { opaque: b"new".to_vec(), ..ObjectMeta::default() };
@@ -426,10 +431,13 @@ fn an_upload_with_gaps_and_re_sent_parts_completes_without_copying() {
         .copy(CopyRequest {
             from_bucket: &b,
             from_key: &k,
+            from_version: None,
             from_condition: ReadCondition::default(),
             bucket: &b,
             key: &copy,
             meta: None,
+            tags: None,
+            lock: ObjectLock::default(),
             condition: WriteCondition::None,
         })
         .unwrap();
@@ -472,6 +480,7 @@ fn a_part_copied_from_a_range_is_that_range() {
     let copy = |first, last, from_condition| PartCopy {
         from_bucket: &b,
         from_key: &source,
+        from_version: None,
         from_condition,
         range: ReadRange::Span { first, last },
     };
@@ -649,7 +658,7 @@ fn a_file_that_could_not_be_removed_is_swept_at_the_next_start_and_foreign_files
 fn one_damaged_row_fails_its_own_write_and_not_its_neighbours() {
     let (_folder, store, b) = with_bucket();
     put(&store, &b, b"bad", b"x");
-    let id = store.inner.index.read().unwrap().bucket(&b).unwrap();
+    let id = store.inner.index.read().unwrap().bucket(&b).unwrap().id;
     store.inner.index.write(None, move |t| Ok(_ = t.objects.insert((id, &b"bad"[..]), &b"\x01junk"[..])?)).unwrap();
     std::thread::scope(|scope| {
         for i in 0..8_u8 {
@@ -872,7 +881,7 @@ fn a_read_that_failed_goes_on_where_it_was() {
 fn rows_whose_numbers_make_no_sense_are_errors() {
     use super::record::{BodyRef, LayoutPart, ObjectRow, Segment};
     let (_folder, store, b) = with_bucket();
-    let id = store.inner.index.read().unwrap().bucket(&b).unwrap();
+    let name = b.clone();
     store
         .inner
         .index
@@ -886,11 +895,14 @@ fn rows_whose_numbers_make_no_sense_are_errors() {
                 sequence: u64::MAX,
                 body,
                 meta: ObjectMeta::default(),
+                is_null: true,
+                extras: Extras::default(),
             };
             let parts = [1, 2, 3].map(|number| LayoutPart { number, size: u64::MAX, segments: vec![segment] });
             t.name_new(segment)?;
-            t.replace_object(id, b"one", None, &row(BodyRef::One(segment)), None)?;
-            t.replace_object(id, b"many", None, &row(BodyRef::Layout(9)), Some(&parts))
+            let bucket = t.bucket(&name)?;
+            t.add_object(&bucket, b"one", &row(BodyRef::One(segment)), None)?;
+            t.add_object(&bucket, b"many", &row(BodyRef::Layout(9)), Some(&parts))
         })
         .unwrap();
     for k in ["one", "many"] {
@@ -1052,10 +1064,13 @@ fn names_of_files_are_counted_exactly_whatever_happens_at_once() {
                             _ = store.copy(CopyRequest {
                                 from_bucket,
                                 from_key,
+                                from_version: None,
                                 from_condition,
                                 bucket: b,
                                 key: &to,
                                 meta,
+                                tags: None,
+                                lock: ObjectLock::default(),
                                 condition,
                             });
                         }

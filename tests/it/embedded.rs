@@ -14,8 +14,8 @@ use sealgate::clock::SystemClock;
 use sealgate::crypto::random::RandomSource;
 use sealgate::digest::sha256;
 use sealgate::embedded::{
-    BucketName, CopyRequest, Durability, ETag, Hooks, Limits, ListRequest, ListUploadsRequest, ObjectMeta, Options,
-    ReadCondition, ReadRange, Step, Store, StoreError, Upload, WriteCondition, Written,
+    BucketName, CopyRequest, Durability, ETag, Hooks, Limits, ListRequest, ListUploadsRequest, ObjectLock, ObjectMeta,
+    Options, ReadCondition, ReadRange, Step, Store, StoreError, Upload, WriteCondition, Written,
 };
 use sealgate::object::{ObjectKey, PartNumber};
 use tempfile::TempDir;
@@ -177,10 +177,13 @@ impl Model {
                 let result = store.copy(CopyRequest {
                     from_bucket: &b,
                     from_key: &key(&from),
+                    from_version: None,
                     from_condition: ReadCondition::default(),
                     bucket: &b,
                     key: &key(&to),
                     meta: (from == to).then(ObjectMeta::default),
+                    tags: None,
+                    lock: ObjectLock::default(),
                     condition: WriteCondition::None,
                 });
                 match self.0.get(&from).cloned() {

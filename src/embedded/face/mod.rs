@@ -3,6 +3,12 @@
 //! Through the project's own ingress, parser and XML, and nothing of the gateway's: it is what the gateway is built against,
 //! and what a client sees that is pointed at the provider's side.
 
+mod documents;
+mod headers;
+mod lists;
+mod multipart;
+mod objects;
+
 use std::io::Read as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,37 +20,27 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc;
 
-use super::{
-    CopyRequest, ETag, ETagMatch, ListRequest, ListUploadsRequest, ObjectInfo, ObjectMeta, PartCopy, ReadCondition,
-    ReadRange, Store, StoreError, Upload, UploadId, WriteCondition, Written,
-};
+use self::headers::{DELETE_MARKER, VERSION_ID, version_header};
+use super::{Store, StoreError, Written};
 use crate::clock::Clock;
-use crate::digest::hex;
 use crate::ingress::answer::{self, document, empty};
-use crate::ingress::{Accepted, IngressBody, Verifier, fields};
+use crate::ingress::{IngressBody, Verifier};
 use crate::net::body::{Body, BodyError};
 use crate::net::server::{Connection, Handler, Peer};
 use crate::s3::checksum::{checksum_header, format_checksum};
-use crate::s3::conditional::{self, Conditions, EtagCondition};
 use crate::s3::error::{ErrorCode, S3Error};
-use crate::s3::metadata::{ObjectHeaders, USER_PREFIX, encode_rfc2047};
-use crate::s3::operation::{
-    CopySource, Listing, MetadataDirective, ObjectRef, Operation, ReadObject, TagAction, UploadRef,
-};
-use crate::s3::range::RangeSpec;
+use crate::s3::operation::Operation;
 use crate::s3::target::BucketName;
-use crate::s3::xml::{
-    CompleteMultipartUploadResult, CopyKind, CopyResult, DeleteFailure, DeleteRequest, DeleteResult, DeletedObject,
-    InitiateMultipartUploadResult, ListAllMyBucketsResult, ListBucketResult, ListMultipartUploadsResult,
-    ListPartsResult, ListedBucket, ListedObject, ListedPart, ListedUpload, Owner, Page, XmlWriter, location_xml,
-    parse_complete_multipart_upload, parse_create_bucket,
-};
+use crate::s3::xml::{CopyResult, Owner, Page, location_xml, parse_create_bucket};
 use crate::secret::Secret;
-use crate::sigv4::{AccessKeyId, Headers, format_http_date};
+use crate::sigv4::{AccessKeyId, format_http_date};
 use crate::telemetry::trace::Ids;
 
 /// The longest document of a request.
 const MAX_DOCUMENT_LEN: usize = 8 << 20;
+/// The element by which a refusal says that it met a delete marker.
+const RESOURCE_TYPE: &str = "ResourceType";
+const IS_MARKER: &str = "DeleteMarker";
 /// How much is read from disk at once.
 const PIECE_LEN: usize = 256 << 10;
 /// How many pieces wait between disk and network.
@@ -70,55 +66,20 @@ impl From<StoreError> for S3Error {
                 .with("ETag", etag.to_string())
                 .with("LastModified", format_http_date(*modified));
         }
+        if let StoreError::DeleteMarker { version, modified, by_id } = error {
+            let code = if by_id { ErrorCode::MethodNotAllowed } else { ErrorCode::NoSuchKey };
+            let error = Self::from(code).with(RESOURCE_TYPE, IS_MARKER).with("VersionId", version.to_string());
+            return if by_id { error.with("LastModified", format_http_date(modified)) } else { error };
+        }
         let code = error.code().and_then(ErrorCode::from_name).unwrap_or(ErrorCode::InternalError);
         match error {
             StoreError::InvalidRange { size } => Self::from(code).with("ActualObjectSize", size.to_string()),
+            StoreError::InvalidVersionId => Self::argument("versionId", "Invalid version id specified"),
+            StoreError::RetentionInThePast => Self::new(code, "The retain until date must be in the future!"),
+            StoreError::InvalidRequest(why) => Self::new(code, why),
             _ => code.into(),
         }
     }
-}
-
-fn etag_match(condition: EtagCondition) -> ETagMatch {
-    match condition {
-        EtagCondition::Any => ETagMatch::Any,
-        EtagCondition::OneOf(tags) => ETagMatch::OneOf(tags.iter().map(|tag| ETag::new(tag)).collect()),
-    }
-}
-
-fn read_condition(conditions: Conditions) -> ReadCondition {
-    ReadCondition {
-        if_match: conditions.if_match.map(etag_match),
-        if_none_match: conditions.if_none_match.map(etag_match),
-        if_modified_since: conditions.if_modified_since,
-        if_unmodified_since: conditions.if_unmodified_since,
-    }
-}
-
-fn write_condition(headers: &HeaderMap) -> Result<WriteCondition, S3Error> {
-    let received = fields(headers);
-    Ok(match conditional::WriteCondition::of(Headers::new(&received))? {
-        conditional::WriteCondition::Always => WriteCondition::None,
-        conditional::WriteCondition::IfAbsent => WriteCondition::IfNoneMatchAny,
-        conditional::WriteCondition::IfPresent | conditional::WriteCondition::IfNoneMatch(_) => {
-            return Err(S3Error::not_implemented("Another condition of a write than If-None-Match: * and If-Match"));
-        }
-        conditional::WriteCondition::IfMatch(etag) => WriteCondition::IfMatch(ETag::new(&etag)),
-    })
-}
-
-/// A value as text: UTF-8, or Latin-1 where it is none.
-fn text(value: &[u8]) -> String {
-    str::from_utf8(value).map_or_else(|_| value.iter().map(|b| char::from(*b)).collect(), str::to_owned)
-}
-
-fn meta(headers: &HeaderMap) -> Result<ObjectMeta, S3Error> {
-    let received = fields(headers);
-    let object = ObjectHeaders::of(Headers::new(&received))?;
-    Ok(ObjectMeta {
-        headers: object.content.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect(),
-        user: object.user.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
-        opaque: Vec::new(),
-    })
 }
 
 fn name_of(bucket: &BucketName) -> Result<super::BucketName, S3Error> {
@@ -132,33 +93,6 @@ fn key_text(key: &[u8]) -> String {
 
 fn value(text: &str) -> Result<HeaderValue, S3Error> {
     HeaderValue::from_str(text).map_err(|_| ErrorCode::InternalError.into())
-}
-
-/// What an answer says of an object.
-fn object_headers(info: &ObjectInfo, overrides: &[(&'static str, Vec<u8>)]) -> Result<HeaderMap, S3Error> {
-    let mut out = HeaderMap::new();
-    out.insert(header::ETAG, value(&info.etag.to_string())?);
-    out.insert(header::LAST_MODIFIED, value(&format_http_date(info.modified))?);
-    out.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
-    for (name, text) in &info.meta.headers {
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(text.as_bytes()))
-        {
-            out.insert(name, value);
-        }
-    }
-    for (name, text) in overrides {
-        let value = HeaderValue::from_bytes(text).map_err(|_| S3Error::from(ErrorCode::InvalidArgument))?;
-        out.insert(HeaderName::from_static(name), value);
-    }
-    for (name, text) in &info.meta.user {
-        let name = HeaderName::from_bytes(format!("{USER_PREFIX}{name}").as_bytes());
-        if let Ok(name) = name {
-            out.insert(name, value(&encode_rfc2047(text.as_bytes()))?);
-        }
-    }
-    Ok(out)
 }
 
 /// A body that a blocking reader fills.
@@ -283,6 +217,7 @@ impl Face {
 
     fn written(written: &Written, mut out: HeaderMap) -> Result<Response<Body>, S3Error> {
         out.insert(header::ETAG, value(&written.etag.to_string())?);
+        version_header(&mut out, VERSION_ID, written.version)?;
         let mut response = empty(StatusCode::OK);
         *response.headers_mut() = out;
         Ok(response)
@@ -303,7 +238,10 @@ impl Face {
                     return Err(ErrorCode::IllegalLocationConstraintException.into());
                 }
                 let bucket = name_of(bucket)?;
-                self.blocking(move |store| store.create_bucket(&bucket)).await?;
+                let with_lock = accepted.headers.get("x-amz-bucket-object-lock-enabled");
+                let with_lock = with_lock.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+                let create = if with_lock { Store::create_bucket_with_lock } else { Store::create_bucket };
+                self.blocking(move |store| create(store, &bucket)).await?;
                 Ok(empty(StatusCode::OK))
             }
             Operation::DeleteBucket(bucket) => {
@@ -319,27 +257,11 @@ impl Face {
                 }
                 Ok(document(location_xml(&self.region)))
             }
-            Operation::PutObject(object) => {
-                let (meta, condition) = (meta(&accepted.headers)?, write_condition(&accepted.headers)?);
-                let body = accepted.body(body, false, None, None)?;
-                let (bucket, key) = (name_of(&object.bucket)?, object.key.clone());
-                let begin = move |store: &Store| store.put(&bucket, &key);
-                let commit = move |writer: super::PutWriter| writer.commit(meta, condition);
-                let (written, out) = self.receive(body, begin, super::PutWriter::write, commit).await?;
-                Self::written(&written, out)
-            }
+            Operation::PutObject(object) => self.put(object, &mut accepted, body).await,
             Operation::GetObject(read) => self.get(read, &accepted.headers, true).await,
             Operation::HeadObject(read) => self.get(read, &accepted.headers, false).await,
             Operation::DeleteObject { object, version_id } => {
-                no_version(version_id.as_deref())?;
-                let condition = write_condition(&accepted.headers)?;
-                let (bucket, key) = (name_of(&object.bucket)?, object.key.clone());
-                self.blocking(move |store| match condition {
-                    WriteCondition::None => store.delete(&bucket, &key),
-                    condition => store.delete_if(&bucket, &key, condition),
-                })
-                .await?;
-                Ok(empty(StatusCode::NO_CONTENT))
+                self.delete(object, version_id.as_deref(), &accepted.headers).await
             }
             Operation::DeleteObjects(bucket) => self.delete_many(bucket, &mut accepted, body).await,
             Operation::CopyObject { object, source, directive } => {
@@ -364,377 +286,24 @@ impl Face {
                 };
                 self.list(bucket, listing, after, page).await
             }
-            Operation::ObjectTagging { object, version_id, action } => {
-                no_version(version_id.as_deref())?;
-                if *action == TagAction::Put {
-                    return Err(S3Error::not_implemented(operation.name()));
-                }
-                let (bucket, key) = (name_of(&object.bucket)?, object.key.clone());
-                self.blocking(move |store| store.head(&bucket, &key)).await?;
-                if *action == TagAction::Delete {
-                    return Ok(empty(StatusCode::NO_CONTENT));
-                }
-                // there are no tags here: an object has an empty set
-                let mut xml = XmlWriter::new();
-                xml.root("Tagging");
-                xml.text("TagSet", "");
-                xml.close("Tagging");
-                Ok(document(xml.finish()))
+            Operation::ListObjectVersions { bucket, listing, key_marker, version_id_marker } => {
+                self.list_versions(bucket, listing, (key_marker, version_id_marker)).await
             }
+            Operation::ObjectTagging { object, version_id, action } => {
+                self.tagging((object, version_id.as_deref()), *action, &mut accepted, body).await
+            }
+            Operation::SubResource(request) => self.sub_resource(request, &mut accepted, body).await,
             other => self.multipart(other, &mut accepted, body).await,
         }
     }
-
-    async fn multipart(
-        &self,
-        operation: &Operation,
-        accepted: &mut Accepted,
-        body: Body,
-    ) -> Result<Response<Body>, S3Error> {
-        match operation {
-            Operation::CreateMultipartUpload(object) => {
-                let (bucket, key, meta) = (name_of(&object.bucket)?, object.key.clone(), meta(&accepted.headers)?);
-                let upload = self.blocking(move |store| store.create_upload(&bucket, &key, meta)).await?;
-                let result = InitiateMultipartUploadResult {
-                    bucket: object.bucket.as_str().to_owned(),
-                    key: key_text(object.key.as_bytes()),
-                    upload_id: upload.id.as_str().to_owned(),
-                };
-                Ok(document(result.to_xml()))
-            }
-            Operation::UploadPart { upload, part } => {
-                let body = accepted.body(body, false, None, None)?;
-                let (upload, part) = (upload_of(upload)?, *part);
-                let begin = move |store: &Store| store.upload_part(&upload, part);
-                let (written, out) =
-                    self.receive(body, begin, super::PartWriter::write, super::PartWriter::commit).await?;
-                Self::written(&written, out)
-            }
-            Operation::UploadPartCopy { upload, part, source, range } => {
-                no_version(source.version_id.as_deref())?;
-                let received = fields(&accepted.headers);
-                let from_condition = read_condition(Conditions::of_copy_source(Headers::new(&received))?);
-                let (from_bucket, from_key) = (name_of(&source.object.bucket)?, source.object.key.clone());
-                let (upload, part, range) = (upload_of(upload)?, *part, *range);
-                let written = self
-                    .blocking(move |store| {
-                        let size = store.head(&from_bucket, &from_key)?.size;
-                        let range = match range {
-                            None => ReadRange::Whole,
-                            Some(range) => match range.resolve_copy_source(size) {
-                                Ok(range) => ReadRange::Span { first: range.start(), last: range.end() - 1 },
-                                Err(_) => return Err(StoreError::InvalidRange { size }),
-                            },
-                        };
-                        let copy = PartCopy { from_bucket: &from_bucket, from_key: &from_key, from_condition, range };
-                        store.upload_part_copy(&upload, part, &copy)
-                    })
-                    .await?;
-                Ok(document(copied(&written).to_xml(CopyKind::Part)))
-            }
-            Operation::CompleteMultipartUpload(upload) => {
-                let condition = write_condition(&accepted.headers)?;
-                let xml = accepted.collect(body, MAX_DOCUMENT_LEN).await?;
-                let parts = parse_complete_multipart_upload(&xml)?;
-                let parts: Vec<_> = parts.into_iter().map(|part| (part.number, ETag::new(&part.etag))).collect();
-                let of = upload_of(upload)?;
-                let written = self.blocking(move |store| store.complete_upload(&of, &parts, condition)).await?;
-                let result = CompleteMultipartUploadResult {
-                    location: format!("/{}", upload.object.bucket.as_str()),
-                    bucket: upload.object.bucket.as_str().to_owned(),
-                    key: key_text(upload.object.key.as_bytes()),
-                    etag: written.etag.to_string(),
-                    checksum: None,
-                };
-                Ok(document(result.to_xml()))
-            }
-            Operation::AbortMultipartUpload(upload) => {
-                let upload = upload_of(upload)?;
-                self.blocking(move |store| store.abort_upload(&upload)).await?;
-                Ok(empty(StatusCode::NO_CONTENT))
-            }
-            Operation::ListParts { upload, part_number_marker, max_parts } => {
-                self.list_parts(upload, *part_number_marker, *max_parts).await
-            }
-            Operation::ListMultipartUploads { bucket, listing, key_marker, upload_id_marker } => {
-                self.list_uploads(bucket, listing, key_marker, upload_id_marker).await
-            }
-            other => Err(S3Error::not_implemented(other.name())),
-        }
-    }
-
-    async fn list_buckets(&self, prefix: Option<String>) -> Result<Response<Body>, S3Error> {
-        let buckets = self.blocking(Store::list_buckets).await?;
-        let buckets = buckets
-            .into_iter()
-            .filter(|bucket| prefix.as_ref().is_none_or(|prefix| bucket.name.as_str().starts_with(prefix)))
-            .map(|bucket| ListedBucket { name: bucket.name.as_str().to_owned(), created: bucket.created })
-            .collect();
-        let owner = Some(owner());
-        Ok(document(ListAllMyBucketsResult { owner, buckets, continuation_token: None, prefix }.to_xml()))
-    }
-
-    async fn get(&self, read: &ReadObject, headers: &HeaderMap, wants_body: bool) -> Result<Response<Body>, S3Error> {
-        no_version(read.version_id.as_deref())?;
-        let received = fields(headers);
-        let condition = read_condition(Conditions::of(Headers::new(&received))?);
-        let asked = headers.get(header::RANGE).and_then(|value| RangeSpec::parse(value.as_bytes()));
-        let range = match (read.part_number, asked) {
-            (Some(part), _) => ReadRange::Part(part),
-            (None, None) => ReadRange::Whole,
-            (None, Some(RangeSpec::FromTo(first, last))) => ReadRange::Span { first, last },
-            (None, Some(RangeSpec::From(first))) => ReadRange::From(first),
-            (None, Some(RangeSpec::Suffix(n))) => ReadRange::Suffix(n),
-        };
-        let (bucket, key) = (name_of(&read.object.bucket)?, read.object.key.clone());
-        let object = self.blocking(move |store| store.get(&bucket, &key, &condition, range)).await?;
-        let mut out = object_headers(&object.info, &read.overrides)?;
-        let len = object.range.end.saturating_sub(object.range.start);
-        out.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-        let mut status = StatusCode::OK;
-        if range != ReadRange::Whole && len > 0 {
-            status = StatusCode::PARTIAL_CONTENT;
-            let last = object.range.end - 1;
-            out.insert(
-                header::CONTENT_RANGE,
-                value(&format!("bytes {}-{last}/{}", object.range.start, object.info.size))?,
-            );
-        }
-        if let (ReadRange::Part(_), Some(parts)) = (range, object.info.parts) {
-            out.insert(HeaderName::from_static("x-amz-mp-parts-count"), HeaderValue::from(parts));
-        }
-        let mut response = empty(status);
-        if wants_body {
-            *response.body_mut() = stream(object.body, len);
-        }
-        *response.headers_mut() = out;
-        Ok(response)
-    }
-
-    async fn delete_many(
-        &self,
-        bucket: &BucketName,
-        accepted: &mut Accepted,
-        body: Body,
-    ) -> Result<Response<Body>, S3Error> {
-        if !accepted.declared()?.has_integrity() {
-            return Err(S3Error::new(
-                ErrorCode::InvalidRequest,
-                "Missing required header for this request: Content-MD5",
-            ));
-        }
-        let request = DeleteRequest::parse(&accepted.collect(body, MAX_DOCUMENT_LEN).await?)?;
-        let name = name_of(bucket)?;
-        let (mut keys, mut errors) = (Vec::new(), Vec::new());
-        for object in request.objects {
-            match no_version(object.version_id.as_deref()) {
-                Ok(()) => keys.push(object.key),
-                Err(error) => errors.push(DeleteFailure {
-                    key: key_text(object.key.as_bytes()),
-                    version_id: object.version_id,
-                    code: error.code().name().to_owned(),
-                    message: error.message().to_owned(),
-                }),
-            }
-        }
-        let deleted: Vec<DeletedObject> = keys
-            .iter()
-            .map(|key| DeletedObject {
-                key: key_text(key.as_bytes()),
-                version_id: None,
-                delete_marker: false,
-                delete_marker_version_id: None,
-            })
-            .collect();
-        self.blocking(move |store| store.delete_many(&name, &keys)).await?;
-        let deleted = if request.quiet { Vec::new() } else { deleted };
-        Ok(document(DeleteResult { deleted, errors }.to_xml()))
-    }
-
-    async fn copy(
-        &self,
-        object: &ObjectRef,
-        source: &CopySource,
-        directive: MetadataDirective,
-        headers: &HeaderMap,
-    ) -> Result<Response<Body>, S3Error> {
-        no_version(source.version_id.as_deref())?;
-        let received = fields(headers);
-        let from_condition = read_condition(Conditions::of_copy_source(Headers::new(&received))?);
-        let condition = write_condition(headers)?;
-        let meta = match directive {
-            MetadataDirective::Copy => None,
-            MetadataDirective::Replace => Some(meta(headers)?),
-        };
-        let (from_bucket, from_key) = (name_of(&source.object.bucket)?, source.object.key.clone());
-        let (bucket, key) = (name_of(&object.bucket)?, object.key.clone());
-        if meta.is_none() && from_bucket == bucket && from_key == key {
-            return Err(S3Error::new(ErrorCode::InvalidRequest, "An object cannot be copied to itself unchanged."));
-        }
-        let written = self
-            .blocking(move |store| {
-                let request = CopyRequest {
-                    from_bucket: &from_bucket,
-                    from_key: &from_key,
-                    from_condition,
-                    bucket: &bucket,
-                    key: &key,
-                    meta,
-                    condition,
-                };
-                store.copy(request)
-            })
-            .await?;
-        Ok(document(copied(&written).to_xml(CopyKind::Object)))
-    }
-
-    async fn list(
-        &self,
-        bucket: &BucketName,
-        listing: &Listing,
-        after: Vec<u8>,
-        mut page: Page,
-    ) -> Result<Response<Body>, S3Error> {
-        let name = name_of(bucket)?;
-        let request = ListRequest {
-            prefix: listing.prefix.clone().into_bytes(),
-            delimiter: listing.delimiter.clone().unwrap_or_default().into_bytes(),
-            after,
-            max_keys: listing.max,
-        };
-        let found = self.blocking(move |store| store.list(&name, &request)).await?;
-        let is_truncated = found.is_truncated();
-        match &mut page {
-            // S3 gives it only with a delimiter; else the last key says it
-            Page::V1 { next_marker, .. } => {
-                *next_marker = found.next.as_deref().map(key_text).filter(|_| listing.delimiter.is_some());
-            }
-            Page::V2 { key_count, next_continuation_token, .. } => {
-                *key_count = u32::try_from(found.objects.len() + found.common_prefixes.len()).unwrap_or(u32::MAX);
-                *next_continuation_token = found.next.as_deref().map(hex);
-            }
-        }
-        let result = ListBucketResult {
-            name: bucket.as_str().to_owned(),
-            prefix: listing.prefix.clone(),
-            delimiter: listing.delimiter.clone(),
-            max_keys: listing.max,
-            is_truncated,
-            encoding: listing.encoding,
-            page,
-            contents: found
-                .objects
-                .into_iter()
-                .map(|object| ListedObject {
-                    key: key_text(object.key.as_bytes()),
-                    last_modified: object.modified,
-                    etag: object.etag.to_string(),
-                    size: object.size,
-                    storage_class: Some("STANDARD".to_owned()),
-                    owner: None,
-                })
-                .collect(),
-            common_prefixes: found.common_prefixes.iter().map(|prefix| key_text(prefix)).collect(),
-        };
-        Ok(document(result.to_xml()))
-    }
-
-    async fn list_parts(&self, upload: &UploadRef, marker: u32, max_parts: u32) -> Result<Response<Body>, S3Error> {
-        let of = upload_of(upload)?;
-        let page = self.blocking(move |store| store.list_parts(&of, marker, max_parts)).await?;
-        let result = ListPartsResult {
-            bucket: upload.object.bucket.as_str().to_owned(),
-            key: key_text(upload.object.key.as_bytes()),
-            upload_id: upload.upload_id.clone(),
-            part_number_marker: marker,
-            next_part_number_marker: page.next.map(crate::object::PartNumber::get),
-            max_parts,
-            is_truncated: page.next.is_some(),
-            initiator: Some(owner()),
-            owner: Some(owner()),
-            storage_class: Some("STANDARD".to_owned()),
-            checksum: None,
-            parts: page
-                .parts
-                .into_iter()
-                .map(|part| ListedPart {
-                    number: part.number,
-                    last_modified: part.modified,
-                    etag: part.etag.to_string(),
-                    size: part.size,
-                    checksums: Vec::new(),
-                })
-                .collect(),
-        };
-        Ok(document(result.to_xml()))
-    }
-
-    async fn list_uploads(
-        &self,
-        bucket: &BucketName,
-        listing: &Listing,
-        key_marker: &str,
-        upload_id_marker: &str,
-    ) -> Result<Response<Body>, S3Error> {
-        let name = name_of(bucket)?;
-        let request = ListUploadsRequest {
-            prefix: listing.prefix.clone().into_bytes(),
-            delimiter: listing.delimiter.clone().unwrap_or_default().into_bytes(),
-            key_marker: key_marker.as_bytes().to_vec(),
-            id_marker: Some(upload_id_marker).filter(|id| !id.is_empty() && !key_marker.is_empty()).map(UploadId::new),
-            max_uploads: listing.max,
-        };
-        let page = self.blocking(move |store| store.list_uploads(&name, &request)).await?;
-        let (next_key, next_id) = page.next.map_or((None, None), |(key, id)| (Some(key), id));
-        let result = ListMultipartUploadsResult {
-            bucket: bucket.as_str().to_owned(),
-            prefix: listing.prefix.clone(),
-            delimiter: listing.delimiter.clone(),
-            key_marker: key_marker.to_owned(),
-            upload_id_marker: upload_id_marker.to_owned(),
-            is_truncated: next_key.is_some(),
-            next_key_marker: next_key.as_deref().map(key_text),
-            next_upload_id_marker: next_id.map(|id| id.as_str().to_owned()),
-            max_uploads: listing.max,
-            encoding: listing.encoding,
-            uploads: page
-                .uploads
-                .into_iter()
-                .map(|upload| ListedUpload {
-                    key: key_text(upload.key.as_bytes()),
-                    upload_id: upload.id.as_str().to_owned(),
-                    initiated: upload.initiated,
-                    initiator: Some(owner()),
-                    owner: Some(owner()),
-                    storage_class: Some("STANDARD".to_owned()),
-                    checksum: None,
-                })
-                .collect(),
-            common_prefixes: page.common_prefixes.iter().map(|prefix| key_text(prefix)).collect(),
-        };
-        Ok(document(result.to_xml()))
-    }
-}
-
-fn owner() -> Owner {
-    Owner { id: "embedded".to_owned(), display_name: None }
 }
 
 fn copied(written: &Written) -> CopyResult {
     CopyResult { etag: written.etag.to_string(), last_modified: written.modified, checksums: Vec::new() }
 }
 
-fn upload_of(upload: &UploadRef) -> Result<Upload, S3Error> {
-    Ok(Upload {
-        bucket: name_of(&upload.object.bucket)?,
-        key: upload.object.key.clone(),
-        id: UploadId::new(&upload.upload_id),
-    })
-}
-
-/// There are no versions but the one of a bucket that has none.
-fn no_version(version: Option<&str>) -> Result<(), S3Error> {
-    if version.is_none_or(|version| version == "null") { Ok(()) } else { Err(ErrorCode::NoSuchVersion.into()) }
+fn owner() -> Owner {
+    Owner { id: "embedded".to_owned(), display_name: None }
 }
 
 fn unhex_text(text: &str) -> Option<Vec<u8>> {
@@ -798,15 +367,25 @@ impl Handler for Face {
     }
 }
 
-/// The answer to a refusal, with what a condition was judged by.
+/// The answer to a refusal, with what a condition was judged by, or the delete marker that was met.
 fn refusal(error: &S3Error, method: &Method, id: &str) -> Response<Body> {
     let mut response = answer::refusal(error, method, id, "embedded");
-    let is_unmodified = response.status() == StatusCode::NOT_MODIFIED;
-    for (element, name) in [("ETag", header::ETAG), ("LastModified", header::LAST_MODIFIED)] {
-        let found = error.fields().iter().find(|(field, _)| *field == element && is_unmodified);
-        if let Some(value) = found.and_then(|(_, text)| HeaderValue::from_str(text).ok()) {
+    let field = |name: &str| error.fields().iter().find(|(field, _)| *field == name).map(|(_, text)| text.as_str());
+    let is_marker = field(RESOURCE_TYPE) == Some(IS_MARKER);
+    if response.status() != StatusCode::NOT_MODIFIED && !is_marker {
+        return response;
+    }
+    let told = [("ETag", header::ETAG), ("LastModified", header::LAST_MODIFIED), ("VersionId", VERSION_ID)];
+    for (element, name) in told {
+        if let Some(value) = field(element).and_then(|text| HeaderValue::from_str(text).ok()) {
             response.headers_mut().insert(name, value);
         }
+    }
+    if is_marker {
+        response.headers_mut().insert(DELETE_MARKER, HeaderValue::from_static("true"));
+    }
+    if is_marker && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("DELETE"));
     }
     response
 }
