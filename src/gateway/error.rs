@@ -50,7 +50,8 @@ pub(super) struct Details {
     pub(super) alert: Option<&'static str>,
     /// Seconds after which trying again is worth it.
     pub(super) retry_after: Option<u32>,
-    /// `ETag` and `Last-Modified` of what a condition's verdict is about, as clients see them.
+    /// `ETag` and `Last-Modified` of what a condition's verdict is about, as clients see them; or what the store says of a
+    /// delete marker.
     pub(super) validators: Vec<(HeaderName, HeaderValue)>,
 }
 

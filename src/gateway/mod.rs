@@ -55,7 +55,7 @@ use crate::net::budget::{Budget, Lease};
 use crate::net::server::{Handler, Peer};
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::Operation;
-use crate::store::Upstream;
+use crate::store::{DELETE_MARKER, Upstream};
 use crate::telemetry::{Metrics, trace};
 
 /// How long a request waits for memory before it is told to come again.
@@ -433,15 +433,16 @@ async fn drain(method: &Method, expects_continue: bool, len: Option<u64>, body: 
     let _ = timeout(DRAIN_TIME, async { while let Some(Ok(_)) = body.frame().await {} }).await;
 }
 
-/// The answer to a refusal, with when to come again and what a condition was judged by.
+/// The answer to a refusal, with when to come again and what a condition was judged by, or the delete marker that was met.
 fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Body> {
     let mut response = answer::refusal(&failure.error, method, request_id, "sealgate");
     let is_unmodified = response.status() == StatusCode::NOT_MODIFIED;
+    let meets_marker = failure.validators.iter().any(|(name, _)| *name == DELETE_MARKER);
     let out = response.headers_mut();
     if let Some(seconds) = failure.retry_after {
         out.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if is_unmodified {
+    if is_unmodified || meets_marker {
         out.extend(failure.validators.iter().cloned());
     }
     response

@@ -33,7 +33,7 @@ use crate::s3::operation::ReadObject;
 use crate::s3::range::{RangeSpec, content_range};
 use crate::s3::xml::unquoted;
 use crate::sigv4::{Headers, format_http_date, parse_http_date};
-use crate::store::Answer;
+use crate::store::{Answer, DELETE_MARKER};
 
 /// The conditions of a read.
 pub(super) struct Asked {
@@ -536,6 +536,8 @@ impl<'a> Facts<'a> {
 
     fn response(&self, read: &ReadObject, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
         let mut out = passed_back(&self.opening.headers);
+        // what has content is none
+        out.remove(DELETE_MARKER);
         object_headers(self.opening.envelope.metadata(), &read.overrides, &mut out)?;
         if let Some(named) = &self.named {
             insert(&mut out, header::ETAG, &quoted(named))?;

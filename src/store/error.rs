@@ -14,6 +14,10 @@ const OUR_CREDENTIALS: [&str; 5] =
 /// And those by which it refuses what we made of them for one request.
 const OUR_SIGNATURE: [&str; 2] = ["SignatureDoesNotMatch", "AuthorizationHeaderMalformed"];
 
+/// By which a store says that what was asked for is a delete marker.
+pub const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
+
 /// An answer of the store that is an error of S3's.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -23,7 +27,7 @@ pub struct Refused {
     pub code: Option<ErrorCode>,
     /// Seconds after which it says to come again.
     pub retry_after: Option<u32>,
-    /// `ETag` and `Last-Modified` that came with a condition's verdict.
+    /// `ETag` and `Last-Modified` that came with a condition's verdict; or what it says of a delete marker that was met.
     pub validators: Vec<(HeaderName, HeaderValue)>,
     /// What it says to pages of other origins.
     pub cors: HeaderMap,
@@ -84,7 +88,15 @@ impl StoreError {
                 .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
                 .map(|seconds| seconds.min(3600));
             refused.cors = cors_headers(headers);
-            for name in [header::ETAG, header::LAST_MODIFIED] {
+            // of no other refusal it is a word of S3's
+            let meets_marker = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+                && headers.get(DELETE_MARKER).is_some_and(|value| value == "true");
+            let names = if meets_marker {
+                vec![header::LAST_MODIFIED, header::ALLOW, VERSION_ID, DELETE_MARKER]
+            } else {
+                vec![header::ETAG, header::LAST_MODIFIED]
+            };
+            for name in names {
                 if let Some(value) = headers.get(&name) {
                     refused.validators.push((name, value.clone()));
                 }

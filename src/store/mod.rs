@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-pub use error::{Refused, StoreError, cors_headers};
+pub use error::{DELETE_MARKER, Refused, StoreError, cors_headers};
 use identity::Issuer;
 use settings::{Addressing, Credentials, Profile, UpstreamSettings};
 
