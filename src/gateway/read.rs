@@ -205,6 +205,12 @@ impl Core {
         let answer = source.request(method, range, conditions).await.map_err(Failure::from)?;
         let envelope = self.open_header(&source.place, &source.key, envelope_text(&answer.headers)?).await?;
         pin(&mut source, &answer)?;
+        // one that says nothing has no versions, or none that it tells of
+        if let (Some(asked), Some(told)) = (&source.version_id, answer.headers.get("x-amz-version-id"))
+            && told.as_bytes() != asked.as_bytes()
+        {
+            return Err(Failure::integrity("the store answers another version than was asked for"));
+        }
         let shape = Shape::of(&answer)?;
         let Answer { headers, body, .. } = answer;
         Ok((Opening { source, envelope, headers, shape }, body))
