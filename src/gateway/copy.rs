@@ -35,6 +35,7 @@ const MAX_ANSWER_LEN: usize = 64 << 10;
 /// S3 copies no more in one request.
 const MAX_COPY_LEN: u64 = 5 << 30;
 
+pub(super) const SOURCE_VERSION_ID: HeaderName = HeaderName::from_static("x-amz-copy-source-version-id");
 const TAGGING: HeaderName = HeaderName::from_static("x-amz-tagging");
 const TAGGING_DIRECTIVE: HeaderName = HeaderName::from_static("x-amz-tagging-directive");
 
@@ -256,6 +257,7 @@ impl Call<'_> {
         let len = tail.layout.plaintext_len();
         let plain = PlaintextRange::new(0, len).ok_or_else(|| Failure::ours("an object of negative length"))?;
         let known = metadata.content_md5().or(carried.md5);
+        let from_version = opening.headers.get("x-amz-version-id").cloned();
         let is_wanted = place.rule.etag == EtagMode::Md5 && known.is_none();
         let hasher = is_wanted.then(|| Box::new(ChecksumHasher::new(ChecksumAlgorithm::Md5)));
         let plaintext = Self::opened_source(opening, tail.layout, plain, hasher)?;
@@ -263,7 +265,8 @@ impl Call<'_> {
         let (answer, verified) = self.put_sealed(new).await?;
         let made = verified.extra.as_ref().map(|extra| hex(extra.as_bytes()));
         let named = known.map(|md5| hex(&md5)).or(made).filter(|_| place.rule.etag == EtagMode::Md5);
-        let out = passed_back(&answer.headers);
+        let mut out = passed_back(&answer.headers);
+        out.extend(from_version.map(|version| (SOURCE_VERSION_ID, version)));
         let etag = headers::upstream_etag(&answer.headers).unwrap_or_default();
         let result = CopyResult { etag: quoted(&etag), last_modified: self.core.now(), checksums: Vec::new() };
         Ok(Self::copied(&result, named, out))

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 
 use super::super::Call;
+use super::super::copy::SOURCE_VERSION_ID;
 use super::super::error::Failure;
 use super::super::headers::{forwarded_to_reads, quoted, upstream_etag};
 use super::super::policy::Place;
@@ -203,7 +204,10 @@ impl Call<'_> {
         let state = self.state(&place, &names, upload).await?;
         // a source that changes while it is read is begun again
         let round = || self.copy_part((&place, &names, upload), &state, number, (from, range));
-        Ok(document(begun_again(round).await?.to_xml(CopyKind::Part)))
+        let (result, from_version) = begun_again(round).await?;
+        let mut response = document(result.to_xml(CopyKind::Part));
+        response.headers_mut().extend(from_version.map(|version| (SOURCE_VERSION_ID, version)));
+        Ok(response)
     }
 
     async fn copy_part(
@@ -212,8 +216,9 @@ impl Call<'_> {
         state: &State,
         number: PartNumber,
         (from, range): (&CopySource, Option<RangeSpec>),
-    ) -> Result<CopyResult, Failure> {
+    ) -> Result<(CopyResult, Option<HeaderValue>), Failure> {
         let (_, _, opening) = self.copy_source(&upload.object, from).await?;
+        let from_version = opening.headers.get("x-amz-version-id").cloned();
         let (layout, _) = opening.layout(self.core).await?;
         let total = layout.plaintext_len();
         let plain = match range {
@@ -224,7 +229,8 @@ impl Call<'_> {
         let plaintext = Self::opened_source(opening, layout, plain, hasher)?;
         let taken = self.take_part((place, names, upload), state, number, plaintext, plain.len()).await?;
         let checksums = taken.verified.extra.into_iter().collect();
-        Ok(CopyResult { etag: quoted(&taken.etag), last_modified: self.core.now(), checksums })
+        let result = CopyResult { etag: quoted(&taken.etag), last_modified: self.core.now(), checksums };
+        Ok((result, from_version))
     }
 
     /// ListParts: upstream parts and staged ones, with the sizes of their plaintext; the gateway's trailers left out.
