@@ -77,7 +77,7 @@ impl Call<'_> {
         }
         let metadata = self.copied_metadata(&opening.envelope, directive)?;
         let mut to_store = forwarded(request);
-        to_store.extend(self.write_condition(&place, &object.key, None).await?);
+        to_store.extend(self.write_condition(&place, &object.key).await?);
         let shares_key = place.rule.tenant == opening.source.place.rule.tenant
             && place.rule.kek == opening.source.place.rule.kek
             && place.rule.upstream == opening.source.place.rule.upstream

@@ -32,7 +32,7 @@ impl Call<'_> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Change)?;
         self.exchange.note_place(&place);
         let mut headers = forwarded(&self.accepted.headers);
-        headers.extend(self.write_condition(&place, &object.key, version).await?);
+        headers.extend(self.write_condition(&place, &object.key).await?);
         let mut query = Query::default();
         if let Some(version) = version {
             query.push("versionId", version);

@@ -68,13 +68,9 @@ pub(super) struct NewObject<'a> {
 
 impl Call<'_> {
     /// The condition of a write, as the store must judge it. It knows no ETag of a plaintext: which object has that is looked
-    /// up first, and the store judges whether that one is still there.
-    pub(super) async fn write_condition(
-        &self,
-        place: &Place,
-        key: &ObjectKey,
-        version_id: Option<&str>,
-    ) -> Result<HeaderMap, Failure> {
+    /// up first, and the store judges whether that one is still there. It is the current version, also where one is deleted by its
+    /// id.
+    pub(super) async fn write_condition(&self, place: &Place, key: &ObjectKey) -> Result<HeaderMap, Failure> {
         let received = fields(&self.accepted.headers);
         let condition = WriteCondition::of(Headers::new(&received))?;
         let (WriteCondition::IfMatch(tag) | WriteCondition::IfNoneMatch(tag)) = &condition else {
@@ -85,7 +81,7 @@ impl Call<'_> {
         }
         // whoever may not read learns of no content
         self.core.policy.place_of(self.caller, &place.bucket, key, Right::Read)?;
-        let there = begun_again(|| self.names_there(place, key, version_id)).await?;
+        let there = begun_again(|| self.names_there(place, key)).await?;
         let is_named = there.as_ref().is_some_and(|(stored, named)| named.as_ref() == Some(tag) || stored == tag);
         let condition = match (condition, there) {
             (WriteCondition::IfMatch(_), None) => return Err(ErrorCode::NoSuchKey.into()),
@@ -100,14 +96,8 @@ impl Call<'_> {
     }
 
     /// What an object goes by that is there: the ETag made of the store's, and that of its plaintext.
-    async fn names_there(
-        &self,
-        place: &Place,
-        key: &ObjectKey,
-        version_id: Option<&str>,
-    ) -> Result<Option<(String, Option<String>)>, Failure> {
-        let version_id = version_id.map(str::to_owned);
-        let source = Source::new(place.clone(), key.clone(), version_id, &self.accepted.headers, self.exchange);
+    async fn names_there(&self, place: &Place, key: &ObjectKey) -> Result<Option<(String, Option<String>)>, Failure> {
+        let source = Source::new(place.clone(), key.clone(), None, &self.accepted.headers, self.exchange);
         let opening = match self.core.head_object(source, None).await {
             Err(failure) if failure.code() == ErrorCode::NoSuchKey => return Ok(None),
             opening => opening?,
@@ -145,7 +135,7 @@ impl Call<'_> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
         self.exchange.note_place(&place);
         let mut headers = forwarded(&self.accepted.headers);
-        headers.extend(self.write_condition(&place, &object.key, None).await?);
+        headers.extend(self.write_condition(&place, &object.key).await?);
         let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
         // what the head declares is sealed with it: the object appears only if the body is so
         let declared = self.accepted.declared()?;

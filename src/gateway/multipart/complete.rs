@@ -202,7 +202,7 @@ impl Call<'_> {
         let document = self.document(MAX_DOCUMENT_LEN).await?;
         let listed = parse_complete_multipart_upload(&document)?;
         let whole = Whole::of(&self.accepted.headers)?;
-        let condition = self.write_condition(&place, &upload.object.key, None).await;
+        let condition = self.write_condition(&place, &upload.object.key).await;
         let asked = Asked { listed: &listed, whole: &whole };
         let gone = match self.state(&place, &names, upload).await {
             Ok(state) => match self.complete_if(&place, &names, upload, &state, asked, condition).await {
