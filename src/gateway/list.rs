@@ -68,6 +68,8 @@ pub(super) trait Listed: Sized {
     /// Makes size and ETag those of the plaintext.
     fn show(entry: &mut Self::Entry);
     fn is_truncated(&self) -> bool;
+    /// The key behind which it says that the next page begins.
+    fn next(&self) -> Option<&str>;
     /// Answers to `listing` of a bucket of that name.
     fn echo(&mut self, name: &str, listing: &Listing);
 }
@@ -95,6 +97,13 @@ impl Listed for ListBucketResult {
 
     fn is_truncated(&self) -> bool {
         self.is_truncated
+    }
+
+    fn next(&self) -> Option<&str> {
+        match &self.page {
+            Page::V1 { next_marker, .. } => next_marker.as_deref(),
+            Page::V2 { .. } => None,
+        }
     }
 
     fn echo(&mut self, name: &str, listing: &Listing) {
@@ -183,7 +192,13 @@ impl Call<'_> {
                 std::mem::swap(entries, more);
                 std::mem::swap(prefixes, more_prefixes);
             }
-            let Some(behind) = behind.filter(|_| page.is_truncated()) else { return Ok(page) };
+            let Some(behind) = behind.filter(|_| page.is_truncated()) else {
+                // a page that ends among them goes on behind them: no other one does
+                if page.next().is_some_and(|next| page.is_truncated() && is_reserved(next.as_bytes())) {
+                    return Err(Failure::upstream("the store's page ends elsewhere than it says"));
+                }
+                return Ok(page);
+            };
             // the page ended within the reserved keys: go on behind them
             from = From { after: Some(behind), ..From::default() };
             whole = Some(page);

@@ -38,6 +38,10 @@ impl Listed for ListVersionsResult {
         self.is_truncated
     }
 
+    fn next(&self) -> Option<&str> {
+        self.next_key_marker.as_deref()
+    }
+
     fn echo(&mut self, name: &str, listing: &Listing) {
         name.clone_into(&mut self.name);
         self.encoding = listing.encoding;
