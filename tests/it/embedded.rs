@@ -1,5 +1,7 @@
 //! The embedded store from outside: against a model, under many threads, killed, and on a full disk.
 
+mod versions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
