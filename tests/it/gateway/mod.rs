@@ -18,4 +18,5 @@ pub mod rig;
 mod signature_v2;
 mod sub_resources;
 mod tls;
+mod versions;
 mod writes;

@@ -282,7 +282,7 @@ impl Default for Plan {
 
 /// Buckets `data`, `other` (one tenant and KEK), `second` (another KEK), `team-*`; `beta` of another tenant.
 pub struct Rig {
-    _store: Store,
+    pub store: Store,
     pub provider: Server,
     pub gateway: Server,
     pub keyring: Arc<Keyring>,
@@ -368,7 +368,7 @@ impl Rig {
         let keyring = Arc::new(keyring());
         let metrics = Arc::new(Metrics::default());
         let gateway = Self::replica_of(&plan, provider.address, &keyring, &metrics).await;
-        Self { _store: store, provider, gateway, keyring, metrics, plan, _folder: folder }
+        Self { store, provider, gateway, keyring, metrics, plan, _folder: folder }
     }
 
     /// Another gateway before the same store.

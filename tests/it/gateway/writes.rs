@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use sealgate::embedded::{BucketLock, Versioning};
 use sealgate::gateway::settings::Access;
 use sealgate::store::Identity;
 use sealgate::store::settings::Profile;
@@ -311,7 +312,7 @@ async fn a_copy_through_the_gateway_takes_the_tags_along() {
     let lied = Lied::new().await;
     let app = lied.app();
     app.put("data", "src", "content").await.unwrap();
-    let xml = "<Tagging><TagSet><Tag><Key>a b</Key><Value>\u{fc}&amp;=</Value></Tag><Tag><Key>c</Key><Value></Value></Tag>\
+    let xml = "<Tagging><TagSet><Tag><Key>a b</Key><Value>\u{fc}+=</Value></Tag><Tag><Key>c</Key><Value></Value></Tag>\
         </TagSet></Tagging>";
     lied.liar.lies(move |asked, told| {
         if asked.query.starts_with("tagging") {
@@ -325,7 +326,7 @@ async fn a_copy_through_the_gateway_takes_the_tags_along() {
         last.headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     };
     copy(&app, "second", "data/src", &[]).await.unwrap();
-    assert_eq!(sent("x-amz-tagging").as_deref(), Some("a%20b=%C3%BC%26%3D&c="));
+    assert_eq!(sent("x-amz-tagging").as_deref(), Some("a%20b=%C3%BC%2B%3D&c="));
     assert_eq!(sent("x-amz-tagging-directive"), None);
     let own = [("x-amz-tagging", "d=e"), ("x-amz-tagging-directive", "REPLACE")];
     copy(&app, "second", "data/src", &own).await.unwrap();
@@ -543,6 +544,9 @@ async fn what_locks_an_object_comes_with_a_checksum_of_the_ciphertext() {
     for checksums in [false, true] {
         let lied = Lied::with(Plan { checksums, open: Access::ReadWrite, ..Plan::default() }).await;
         let app = lied.app();
+        let (stored, store) = ("up-data".parse().unwrap(), &lied.rig.store);
+        store.set_versioning(&stored, Versioning::Enabled).unwrap();
+        store.set_bucket_lock(&stored, BucketLock::default()).unwrap();
         let body = noise(3 << 20, 4);
         let lock = [
             ("x-amz-object-lock-mode", "GOVERNANCE"),
