@@ -7,6 +7,7 @@ use super::Call;
 use super::error::Failure;
 use super::headers::{forwarded, passed_back};
 use super::policy::Right;
+use super::records::is_reserved;
 use super::upstream::discard_answer;
 use crate::ingress::answer;
 use crate::net::body::{self, Body};
@@ -104,6 +105,9 @@ impl Call<'_> {
             self.exchange.hold(document.leases);
             DeleteResult::parse(&document.bytes)?
         };
+        // nobody asked for the gateway's own keys
+        result.deleted.retain(|object| !is_reserved(object.key.as_bytes()));
+        result.errors.retain(|error| !is_reserved(error.key.as_bytes()));
         // the store's words stay here
         for error in &mut result.errors {
             let code = ErrorCode::from_name(&error.code).filter(|code| !code.is_ours());

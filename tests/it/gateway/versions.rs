@@ -339,6 +339,32 @@ async fn what_is_locked_stays_until_its_time() {
     assert_eq!(get_version(&app, "team-lock", "k", &v1).await.unwrap().body, "content");
     remove(true).await.unwrap();
 
+    // a lock that is only half one, or none, is refused and nothing is written
+    for bad in [
+        &[("x-amz-object-lock-mode", "GOVERNANCE")][..],
+        &[("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z")],
+        &[("x-amz-object-lock-mode", "FOREVER"), headers[1]],
+        &[headers[0], ("x-amz-object-lock-retain-until-date", "tomorrow")],
+        &[headers[0], ("x-amz-object-lock-retain-until-date", "2001-01-01T00:00:00Z")],
+        &[("x-amz-object-lock-legal-hold", "PERHAPS")],
+    ] {
+        let answer = app.put_with("team-lock", "none", bad, "content").await;
+        assert_eq!(answer.unwrap_err(), refused(400, "InvalidArgument"), "{bad:?}");
+    }
+    assert_eq!(app.head("team-lock", "none").await.unwrap_err().0, 404);
+    let unchecked = rig.provider_client().put_with("up-team-lock", "none", &headers, "content").await;
+    assert_eq!(unchecked.unwrap_err(), refused(400, "InvalidRequest"));
+    // a copy has the lock that it is given, and many are deleted as one is
+    app.put("team-lock", "free", "free").await.unwrap();
+    let copied = version(&copy(&app, ("team-lock", "copy"), "/team-lock/free", &headers[..2]).await.unwrap());
+    assert_eq!(app.head("team-lock", "copy").await.unwrap().header("x-amz-object-lock-mode"), "GOVERNANCE");
+    let many = format!("<Delete><Object><Key>copy</Key><VersionId>{copied}</VersionId></Object></Delete>");
+    for (header, codes) in [(&[][..], 1), (&[("x-amz-bypass-governance-retention", "true")], 0)] {
+        let body = Some(Bytes::from(many.clone()));
+        let text = app.send(Method::POST, "team-lock", "", &[("delete", "")], header, body).await.unwrap().text();
+        assert_eq!(elements(&text, "Code"), vec!["AccessDenied"; codes]);
+    }
+
     let config = app.list("team-lock", &[("object-lock", "")]).await.unwrap().text();
     assert_eq!(elements(&config, "ObjectLockEnabled"), ["Enabled"]);
     let default = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
@@ -548,6 +574,20 @@ async fn markers_that_are_none_hide_an_object_but_show_nothing_false() {
     });
     let (status, headers) = refusal(&app, Method::GET, "k", None).await;
     assert_eq!((status, told(&headers, "x-amz-delete-marker").as_str()), (403, ""));
+    // many that were deleted: what it says of the gateway's own keys is no answer to anything that was asked
+    lied.liar.lies(|asked, told| {
+        if asked.query.contains("delete") {
+            let own = "<Key>.sealgate/u/1</Key>";
+            told.body = format!(
+                "<DeleteResult><Deleted>{own}</Deleted><Deleted><Key>l</Key><DeleteMarker>true</DeleteMarker></Deleted>\
+                 <Error>{own}<Code>AccessDenied</Code></Error></DeleteResult>"
+            )
+            .into();
+        }
+    });
+    let body = Some(Bytes::from("<Delete><Object><Key>l</Key></Object></Delete>"));
+    let text = app.send(Method::POST, "data", "", &[("delete", "")], &[], body).await.unwrap().text();
+    assert_eq!((elements(&text, "Key"), elements(&text, "Code")), (vec!["l".to_owned()], vec![]));
     // a deletion that says it made a marker and made none, or the reverse
     struct Denies;
     impl Hooks for Denies {
