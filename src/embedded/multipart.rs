@@ -261,7 +261,7 @@ impl Store {
         let mut part = self.upload_part(upload, number)?;
         let PartCopy { from_bucket, from_key, from_version, from_condition, range } = copy;
         let opened = self.open_object(from_bucket, from_key, *from_version, from_condition, *range);
-        let (info, _, mut reader) = opened.map_err(|error| match error {
+        let (info, span, mut reader) = opened.map_err(|error| match error {
             StoreError::NotModified { .. } => StoreError::PreconditionFailed,
             StoreError::DeleteMarker { by_id: true, .. } => {
                 StoreError::InvalidRequest("the source of a copy is a delete marker")
@@ -269,6 +269,12 @@ impl Store {
             StoreError::DeleteMarker { .. } => StoreError::NoSuchKey,
             other => other,
         })?;
+        // another version may have come since the range was chosen
+        if let ReadRange::Span { first, last } = range
+            && (span.start != *first || last.checked_add(1) != Some(span.end))
+        {
+            return Err(StoreError::InvalidRange { size: info.size });
+        }
         let mut buffer = vec![0; 256 * 1024];
         loop {
             let n = reader.read(&mut buffer)?;

@@ -109,8 +109,17 @@ impl Call<'_> {
         let mode = source.place.rule.etag;
         let Asked { to_store, ours } = conditions(&self.accepted.headers, true, mode)?;
         let opening = self.core.head_object(source.clone(), Some(&to_store)).await.map_err(|failure| {
-            // a copy answers 412 where a read answers 304
-            if failure.code() == ErrorCode::NotModified { ErrorCode::PreconditionFailed.into() } else { failure }
+            // what is said of the source is not said of the copy
+            match failure.code() {
+                ErrorCode::NotModified => ErrorCode::PreconditionFailed.into(),
+                ErrorCode::MethodNotAllowed => {
+                    let message =
+                        "The source of a copy request may not specifically refer to a delete marker by version id.";
+                    S3Error::new(ErrorCode::InvalidRequest, message).into()
+                }
+                code @ (ErrorCode::NoSuchKey | ErrorCode::NoSuchVersion) => code.into(),
+                _ => failure,
+            }
         })?;
         if let Some(ours) = &ours {
             let named = opening.plaintext_etag(self.core, mode, None).await?;

@@ -70,6 +70,8 @@ pub(super) trait Listed: Sized {
     fn is_truncated(&self) -> bool;
     /// The key behind which it says that the next page begins.
     fn next(&self) -> Option<&str>;
+    /// Says so no more.
+    fn forget_next(&mut self);
     /// Answers to `listing` of a bucket of that name.
     fn echo(&mut self, name: &str, listing: &Listing);
 }
@@ -103,6 +105,12 @@ impl Listed for ListBucketResult {
         match &self.page {
             Page::V1 { next_marker, .. } => next_marker.as_deref(),
             Page::V2 { .. } => None,
+        }
+    }
+
+    fn forget_next(&mut self) {
+        if let Page::V1 { next_marker, .. } = &mut self.page {
+            *next_marker = None;
         }
     }
 
@@ -182,6 +190,9 @@ impl Call<'_> {
             });
             let max = listing.max.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
             let mut page: P = self.page(place, listing, &from, max, kind).await?;
+            if !page.is_truncated() {
+                page.forget_next();
+            }
             let behind = strip(&mut page);
             self.strip_ambiguous(place, &mut page).await?;
             page.echo(place.bucket.as_str(), listing);
@@ -192,13 +203,7 @@ impl Call<'_> {
                 std::mem::swap(entries, more);
                 std::mem::swap(prefixes, more_prefixes);
             }
-            let Some(behind) = behind.filter(|_| page.is_truncated()) else {
-                // a page that ends among them goes on behind them: no other one does
-                if page.next().is_some_and(|next| page.is_truncated() && is_reserved(next.as_bytes())) {
-                    return Err(Failure::upstream("the store's page ends elsewhere than it says"));
-                }
-                return Ok(page);
-            };
+            let Some(behind) = behind.filter(|_| page.is_truncated()) else { return Ok(page) };
             // the page ended within the reserved keys: go on behind them
             from = From { after: Some(behind), ..From::default() };
             whole = Some(page);
@@ -290,8 +295,11 @@ impl Call<'_> {
 
 /// Takes the gateway's own keys out of a page. If the last name of the page was one: what is behind all that begin like it.
 fn strip<P: Listed>(page: &mut P) -> Option<String> {
+    let next = page.next().map(str::to_owned);
     let (entries, prefixes) = page.entries();
-    let last = entries.last().map(P::key).into_iter().chain(prefixes.last().map(String::as_str)).max();
+    // where the store does not say where the page ends, it ends with the last name, in whatever order they stand
+    let last =
+        next.or_else(|| entries.iter().map(P::key).chain(prefixes.iter().map(String::as_str)).max().map(str::to_owned));
     let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| {
         let slashes = last.len() - last.trim_start_matches('/').len();
         format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))

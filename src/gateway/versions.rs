@@ -42,6 +42,10 @@ impl Listed for ListVersionsResult {
         self.next_key_marker.as_deref()
     }
 
+    fn forget_next(&mut self) {
+        (self.next_key_marker, self.next_version_id_marker) = (None, None);
+    }
+
     fn echo(&mut self, name: &str, listing: &Listing) {
         name.clone_into(&mut self.name);
         self.encoding = listing.encoding;

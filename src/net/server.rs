@@ -5,12 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -240,10 +240,16 @@ where
             requests.begin();
             let stream = is_h2.then(|| progress.begin());
             async move {
-                let mut request = request.map(|body| TimedBody::new(body, idle).boxed_unsync());
+                let read = (!is_h2 && !request.body().is_end_stream()).then(Arc::default);
+                let mut request = request.map(|body| TimedBody::new(body, idle).telling(read.clone()).boxed_unsync());
                 request.extensions_mut().insert(Connection(Arc::clone(&requests)));
-                let response = shared.handler.handle(request, peer).await;
+                let mut response = shared.handler.handle(request, peer).await;
                 let Some(stream) = stream else {
+                    if read.is_some_and(|read: Arc<AtomicBool>| !read.load(Ordering::Relaxed)) {
+                        // what is left of the body is no request
+                        requests.leave_body();
+                        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    }
                     requests.end();
                     return Ok::<_, std::convert::Infallible>(response);
                 };

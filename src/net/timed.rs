@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,11 +45,18 @@ pub(super) struct TimedBody<B> {
     body: B,
     limit: Duration,
     stall: Stall,
+    /// Told when it was read to its end.
+    end: Option<Arc<AtomicBool>>,
 }
 
 impl<B> TimedBody<B> {
     pub(super) fn new(body: B, limit: Duration) -> Self {
-        Self { body, limit, stall: Stall::default() }
+        Self { body, limit, stall: Stall::default(), end: None }
+    }
+
+    /// Tells when it was read to its end.
+    pub(super) fn telling(self, end: Option<Arc<AtomicBool>>) -> Self {
+        Self { end, ..self }
     }
 }
 
@@ -65,6 +72,9 @@ where
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.stall.moved();
+            if let Some(end) = this.end.as_ref().filter(|_| frame.is_none() || this.body.is_end_stream()) {
+                end.store(true, Ordering::Relaxed);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         this.stall.poll_over(this.limit, cx).map(|()| Some(Err(BodyError::TimedOut)))
@@ -216,12 +226,20 @@ pub(super) struct Requests {
     begun: AtomicU64,
     /// Whether it is known who is at the other end.
     is_known: AtomicBool,
+    /// Whether a request was answered above a body that nobody read to its end.
+    leaves_body: AtomicBool,
 }
 
 impl Requests {
     /// `always`: as if one were under way at any time.
     pub(super) const fn new(always: bool) -> Self {
-        Self { under_way: AtomicBool::new(always), begun: AtomicU64::new(0), is_known: AtomicBool::new(false) }
+        let (is_known, leaves_body) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { under_way: AtomicBool::new(always), begun: AtomicU64::new(0), is_known, leaves_body }
+    }
+
+    /// A request was answered above a body that nobody read to its end: the connection ends.
+    pub(super) fn leave_body(&self) {
+        self.leaves_body.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn begin(&self) {
@@ -242,6 +260,11 @@ impl Requests {
     }
 }
 
+/// How long, and how much, is read of a body that nobody wants, once the answer has gone: a socket that is closed above unread
+/// bytes is reset, and the other side might not read the answer.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+const MAX_LINGERED: usize = 16 << 20;
+
 /// A server's connection: a head that has begun must come whole within `header`, be no longer than `max_head`, and what is
 /// written must be taken within `idle`.
 pub(super) struct TimedIo<T> {
@@ -257,12 +280,15 @@ pub(super) struct TimedIo<T> {
     head_began: bool,
     reading: Stall,
     writing: Stall,
+    /// Once our side is shut.
+    lingering: Option<(Stall, usize)>,
 }
 
 impl<T> TimedIo<T> {
     pub(super) fn new(io: T, (header, max_head): (Duration, usize), idle: Duration, requests: Arc<Requests>) -> Self {
         let (reading, writing) = (Stall::default(), Stall::default());
-        Self { io, header, max_head, of_head: 0, idle, requests, seen: 0, head_began: false, reading, writing }
+        let (of_head, seen, head_began, lingering) = (0, 0, false, None);
+        Self { io, header, max_head, of_head, idle, requests, seen, head_began, reading, writing, lingering }
     }
 
     fn written<R>(&mut self, polled: Poll<io::Result<R>>, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
@@ -321,7 +347,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for TimedIo<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for TimedIo<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.written(polled, cx)
@@ -333,8 +359,25 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for TimedIo<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.written(polled, cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            let polled = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.written(polled, cx))?;
+        }
+        let (time, read) = this.lingering.get_or_insert_default();
+        if !this.requests.leaves_body.load(Ordering::Relaxed) || time.poll_over(LINGER_TIME, cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut piece = [0; 8 << 10];
+        loop {
+            let mut piece = ReadBuf::new(&mut piece);
+            let polled = Pin::new(&mut this.io).poll_read(cx, &mut piece);
+            ready!(polled)?;
+            *read += piece.filled().len();
+            if piece.filled().is_empty() || *read > MAX_LINGERED {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_write_vectored(

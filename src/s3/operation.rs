@@ -12,7 +12,7 @@ use super::target::{BucketName, Target, object_key};
 use super::xml::{KeyEncoding, MAX_PAGE};
 use crate::object::{ObjectKey, PartNumber};
 use crate::sigv4::uri::{self, Plus, Query};
-use crate::sigv4::{HeaderField, Headers};
+use crate::sigv4::{HeaderField, Headers, PRESIGNED};
 
 /// What is done with an `x-amz-*` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +87,6 @@ pub const AMZ_HEADERS: &[(&str, HeaderUse)] = &[
     ("x-amz-mfa", HeaderUse::Forwarded),
 ];
 
-/// The parameters of a presigned URL's signature.
-const SIGNATURE_PARAMETERS: [&str; 7] = [
-    "X-Amz-Algorithm",
-    "X-Amz-Credential",
-    "X-Amz-Date",
-    "X-Amz-Expires",
-    "X-Amz-SignedHeaders",
-    "X-Amz-Signature",
-    "X-Amz-Content-Sha256",
-];
-
 /// The parameters that override headers of the answer; S3 takes them from signed requests only.
 pub const RESPONSE_PARAMETERS: [(&str, &str); 6] = [
     ("response-content-type", "content-type"),
@@ -137,7 +126,7 @@ pub fn effective_headers<'a>(headers: Headers<'a>, query: &'a Query) -> Result<V
     let mut all: Vec<HeaderField<'a>> = headers.iter().collect();
     for parameter in query.parameters() {
         let Ok(name) = str::from_utf8(&parameter.name) else { continue };
-        if !is_amz(name) || SIGNATURE_PARAMETERS.contains(&name) {
+        if !is_amz(name) || PRESIGNED.contains(&name) {
             continue;
         }
         if amz_header_use(name).is_none() {

@@ -19,7 +19,7 @@ pub const MAX_SKEW_MILLIS: u64 = 15 * 60 * 1000;
 /// The longest life of a presigned URL: 7 days.
 pub const MAX_EXPIRES_SECONDS: u64 = 604_800;
 /// The parameters of a presigned URL's signature.
-const PRESIGNED: [&str; 7] = [
+pub const PRESIGNED: [&str; 7] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
     "X-Amz-Date",

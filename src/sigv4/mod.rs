@@ -29,7 +29,7 @@ mod sign;
 pub mod uri;
 
 pub use authorization::{
-    Authentication, Claim, MAX_EXPIRES_SECONDS, MAX_SKEW_MILLIS, Presentation, RequestView, Verified,
+    Authentication, Claim, MAX_EXPIRES_SECONDS, MAX_SKEW_MILLIS, PRESIGNED, Presentation, RequestView, Verified,
 };
 pub use chunk::ChunkSignatures;
 pub use date::{AmzDate, format_http_date, parse_http_date};

@@ -507,6 +507,31 @@ struct Expected {
     trying: Option<String>,
 }
 
+/// What a worker in a process of its own said before it was killed: at a step of the protocol, or after a while.
+fn said_by_a_killed_one(
+    (test, variable): (&str, &str),
+    folder: &Path,
+    step: Option<&str>,
+    after: Duration,
+) -> Vec<String> {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(variable, folder)
+        .envs(step.map(|step| (STEP, step)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    let reading = thread::spawn(move || lines.lines().map_while(Result::ok).collect());
+    if step.is_none() {
+        thread::sleep(after);
+        child.kill().unwrap();
+    }
+    assert!(!child.wait().unwrap().success());
+    reading.join().unwrap()
+}
+
 #[test]
 fn killed_at_any_point_every_object_is_whole_and_nothing_is_left_behind() {
     let folder = TempDir::new().unwrap();
@@ -515,22 +540,10 @@ fn killed_at_any_point_every_object_is_whole_and_nothing_is_left_behind() {
     // first at random moments, then at each step of the protocol
     for kill in 0..32 + STEPS.len() as u64 {
         let step = kill.checked_sub(32).map(|n| format!("{:?}", STEPS[n as usize]));
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["embedded::worker_to_be_killed", "--exact", "--nocapture", "--test-threads=1"])
-            .env(WORKER, folder.path())
-            .envs(step.iter().map(|step| (STEP, step)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        let reading = thread::spawn(move || lines.lines().map_while(Result::ok).collect::<Vec<_>>());
-        if step.is_none() {
-            thread::sleep(Duration::from_micros(40_000 + kill * 7_919 % 160_000));
-            child.kill().unwrap();
-        }
-        assert!(!child.wait().unwrap().success());
-        for line in reading.join().unwrap() {
+        let after = Duration::from_micros(40_000 + kill * 7_919 % 160_000);
+        let lines =
+            said_by_a_killed_one(("embedded::worker_to_be_killed", WORKER), folder.path(), step.as_deref(), after);
+        for line in lines {
             // the harness writes its own words before the worker's first
             let Some(at) = line.find("@t") else { continue };
             let words: Vec<_> = line[at + 1..].split(' ').collect();

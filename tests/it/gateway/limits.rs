@@ -429,3 +429,36 @@ fn slow_clients_of_the_embedded_store_leave_its_threads_to_others() {
         }
     });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_read_however_long_the_body_is_that_nobody_reads() {
+    let rig = Rig::new().await;
+    let said = async |stream: &mut TcpStream, len: usize| {
+        let head = format!("PUT /data/k HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // sent whole before anything is read, as many clients do
+        stream.write_all(&vec![0; len]).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(8).any(|end| end == b"</Error>") {
+            let mut piece = [0; 4096];
+            let read = stream.read(&mut piece).await.unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&piece[..read]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    // one connection goes on above short bodies, and ends, saying so, above a long one
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    for (len, ends) in [(100_000, false), (1_000_000, false), (12 << 20, true)] {
+        let answer = said(&mut stream, len).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert_eq!(answer.contains("\r\nconnection: close\r\n"), ends, "{len}: {answer}");
+    }
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    // nor is it kept for who sends without an end
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    let head = "PUT /data/k HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let sent = tokio::time::timeout(Duration::from_secs(20), stream.write_all(&vec![0; 900 << 20])).await;
+    assert!(sent.unwrap().is_err());
+}

@@ -5,6 +5,7 @@
 //! sealed, for a newer one; one that ignores a condition; one that hides or repeats what it lists.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -148,6 +149,14 @@ async fn delete_markers_hide_an_object_and_are_deleted_themselves() {
     assert_eq!(get_version(&app, "data", "k", &v1).await.unwrap().body, "first");
     assert_eq!(app.list("data", &[("list-type", "2")]).await.unwrap().text().matches("<Contents>").count(), 0);
     assert_eq!(copy(&app, ("data", "c"), "/data/k", &[]).await.unwrap_err(), refused(404, "NoSuchKey"));
+    // what is said of the source is not said of the copy
+    let by_id = format!("/data/k?versionId={marker}");
+    for (source, status) in [(by_id.as_str(), 400), ("/data/k", 404)] {
+        let sent = [("x-amz-copy-source", source)];
+        let got = app.sent(Identity::Own, Method::PUT, ("data", "c"), &[], &sent, Some(Bytes::new())).await;
+        let Err(StoreError::Refused(refused)) = got else { panic!("{source}") };
+        assert!(refused.status == status && refused.validators.is_empty(), "{source}: {refused:?}");
+    }
     let text = list(&app, "data").await;
     assert_eq!(text.matches("<DeleteMarker>").count(), 1);
     assert_eq!(listed(&text), [("k".into(), marker.clone(), true), ("k".into(), v1.clone(), false)]);
@@ -703,6 +712,10 @@ async fn lists_of_versions_show_no_reserved_key_whatever_the_store_lists() {
     for marker in ["<NextKeyMarker>.sealgate/u/1</NextKeyMarker>", "<NextKeyMarker>.sealgate/</NextKeyMarker>"] {
         answers(format!("{all}<IsTruncated>true</IsTruncated>{marker}"), "ListVersionsResult");
         assert_eq!(app.list("data", &[("versions", "")]).await.unwrap_err(), unavailable, "{marker}");
+        // of a page that is the last one it is nothing
+        answers(format!("{all}<IsTruncated>false</IsTruncated>{marker}"), "ListVersionsResult");
+        let text = app.list("data", &[("versions", "")]).await.unwrap().text();
+        assert!(!text.contains(".sealgate") && listed(&text) == expected, "{text}");
     }
     let plain = "<Contents><Key>a</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"e\"</ETag>\
                  <Size>9</Size></Contents>";
@@ -711,6 +724,21 @@ async fn lists_of_versions_show_no_reserved_key_whatever_the_store_lists() {
         "ListBucketResult",
     );
     assert_eq!(app.list("data", &[]).await.unwrap_err(), unavailable);
+    // an honest page that ends there is gone on behind, whatever names it still has and in whatever order
+    let marked = "<DeleteMarker><Key>-a</Key><VersionId>m</VersionId><IsLatest>true</IsLatest>\
+                  <LastModified>2026-01-01T00:00:00.000Z</LastModified></DeleteMarker>";
+    let first = [entry("-a", "v1", false), entry(".sealgate/u/1", "v", true)].concat() + marked;
+    let more = "<IsTruncated>true</IsTruncated><NextKeyMarker>.sealgate/u/1</NextKeyMarker>";
+    let pages = [format!("{first}{more}"), more.to_owned(), entry("z", "v1", true)];
+    let asked = AtomicUsize::new(0);
+    lied.liar.lies(move |_, told| {
+        let page = pages[asked.fetch_add(1, Ordering::SeqCst).min(2)].clone();
+        told.body = format!("<ListVersionsResult>{page}</ListVersionsResult>").into_bytes();
+        told.status = StatusCode::OK;
+    });
+    let text = app.list("data", &[("versions", "")]).await.unwrap().text();
+    assert!(!text.contains(".sealgate") && !text.contains("<IsTruncated>true"), "{text}");
+    assert_eq!(elements(&text, "Key"), ["-a", "-a", "z"]);
     // common prefixes too
     let prefix = |text: &str| format!("<CommonPrefixes><Prefix>{text}</Prefix></CommonPrefixes>");
     answers([prefix(".sealgate/"), prefix(".sealgate/u/"), prefix("b/")].concat(), "ListVersionsResult");
@@ -820,9 +848,7 @@ async fn a_version_that_is_deleted_while_it_is_read_is_no_other_one() {
     rig.store.delete_version(&name, Deletion::of(key, Some(v1.parse().unwrap()))).unwrap();
     let left = rig.store.list_versions(&name, &ListVersionsRequest { max_keys: 9, ..Default::default() }).unwrap();
     assert_eq!(left.versions.len(), 1);
-    // the read goes on to its end, or breaks off
-    if let Ok(bytes) = answer.bytes(1 << 30).await {
-        assert!(bytes == body);
-    }
+    // the read goes on to its end
+    assert!(answer.bytes(1 << 30).await.unwrap() == body);
     assert_eq!(get_version(&app, "data", "k", &v1).await.unwrap_err(), refused(404, "NoSuchVersion"));
 }
