@@ -23,7 +23,7 @@ TARGET = ROOT / "target/mutations/target"
 # The tests of a store that lies, and of clients that sign nothing or otherwise.
 TESTS = [
     "gateway::lies", "gateway::anonymous", "gateway::forms", "gateway::sub_resources", "gateway::identity", "gateway::hostile",
-    "gateway::etags", "gateway::profiles", "gateway::signature_v2",
+    "gateway::etags", "gateway::profiles", "gateway::signature_v2", "gateway::versions",
 ]
 
 # name, file, old text, new text. The tenant's id in the context is not among them: a keyring entry belongs to one tenant, so that the
@@ -105,6 +105,11 @@ MUTATIONS = [
     ("version 2: an expired link", "src/sigv2.rs", "if now.unix_millis() / 1000 >= seconds { Err", "if false { let _ = (now, seconds); Err"),
     ("version 2: headers in the query", "src/sigv2.rs", "request.headers.iter().chain(in_query)", "request.headers.iter().chain(in_query.take(0))"),
     ("a preflight request is its URL's signer's", "src/ingress/mod.rs", "            (self.asks_about_presigned(&view, &query, bucket.as_deref(), now), None)", "            (self.asks_about_presigned(&view, &query, bucket.as_deref(), now).filter(|_| false), None)"),
+    ("versions: another one than was asked for", "src/gateway/read.rs", "&& told.as_bytes() != asked.as_bytes()", "&& false"),
+    ("versions: the last page names no next one", "src/gateway/list.rs", "            if !page.is_truncated() {\n                page.forget_next();", "            if false {\n                page.forget_next();"),
+    ("versions: a page that ends among the gateway's keys", "src/gateway/list.rs", "        next.or_else(|| entries", "        None.or_else(|| entries"),
+    ("versions: DeleteObjects answers nothing of the gateway's", "src/gateway/delete.rs", "        result.deleted.retain(|object| !is_reserved(object.key.as_bytes()));\n", ""),
+    ("versions: a source's marker is not the copy's", "src/gateway/copy.rs", "            failure.validators.clear();\n", ""),
 ]
 
 

@@ -992,9 +992,13 @@ fn behind_a_held_commit(
     store.set_hooks(None);
     put(&store, &b, b"last", b"x");
     let all = ListRequest { max_keys: 9, ..Default::default() };
-    for object in store.list(&b, &all).unwrap().objects {
+    let objects = store.list(&b, &all).unwrap().objects;
+    for object in &objects {
         get(&store, &b, object.key.as_bytes()).unwrap();
     }
+    drop(store);
+    drop(Store::open(folder.path(), options(Durability::Full)).unwrap());
+    assert_eq!(files(folder.path()), objects.len(), "a body that nothing names, or one that is named and gone");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub enum Versioning {
     Suspended,
 }
 
-/// Names one version of an object. No id is given out twice.
+/// Names one version of an object. No id but `null` is given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionId(Id);
 

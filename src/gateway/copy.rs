@@ -29,7 +29,7 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, MetadataDirective, ObjectRef};
 use crate::s3::xml::{Answer as XmlAnswer, CopyKind, CopyResult, unquoted};
 use crate::sigv4::uri::{Slash, encode};
-use crate::store::{StoreRequest, error_in_200};
+use crate::store::{DELETE_MARKER, StoreRequest, error_in_200};
 
 const MAX_ANSWER_LEN: usize = 64 << 10;
 /// S3 copies no more in one request.
@@ -108,16 +108,18 @@ impl Call<'_> {
         let source = Source::new(origin, from.object.key.clone(), from.version_id.clone(), &reads, self.exchange);
         let mode = source.place.rule.etag;
         let Asked { to_store, ours } = conditions(&self.accepted.headers, true, mode)?;
-        let opening = self.core.head_object(source.clone(), Some(&to_store)).await.map_err(|failure| {
+        let opening = self.core.head_object(source.clone(), Some(&to_store)).await.map_err(|mut failure| {
+            let meets_marker = failure.validators.iter().any(|(name, _)| *name == DELETE_MARKER);
             // what is said of the source is not said of the copy
+            failure.validators.clear();
             match failure.code() {
+                // a copy answers 412 where a read answers 304
                 ErrorCode::NotModified => ErrorCode::PreconditionFailed.into(),
-                ErrorCode::MethodNotAllowed => {
+                ErrorCode::MethodNotAllowed if meets_marker => {
                     let message =
                         "The source of a copy request may not specifically refer to a delete marker by version id.";
                     S3Error::new(ErrorCode::InvalidRequest, message).into()
                 }
-                code @ (ErrorCode::NoSuchKey | ErrorCode::NoSuchVersion) => code.into(),
                 _ => failure,
             }
         })?;

@@ -70,9 +70,8 @@ impl Core {
         let content_type = accepted.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let parser = FormParser::new(&boundary(content_type)?);
         let total = content_length(&accepted.headers).ok_or(S3Error::from(ErrorCode::MissingContentLength))?;
-        // whatever is refused, what is left of the body is given back, to be drained
-        let mut unread = Unread { body: taken(body).unwrap_or_else(body::empty), to: body };
-        let read = timeout(FORM_TIME, read_form(parser, &mut unread.body, total)).await;
+        let mut unread = taken(body).unwrap_or_else(body::empty);
+        let read = timeout(FORM_TIME, read_form(parser, &mut unread, total)).await;
         let (form, mut file) = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
 
         let fields: Vec<(&str, &[u8])> =
@@ -105,7 +104,7 @@ impl Core {
         let whole = match usize::try_from(file.left) {
             Ok(len) if len <= max_whole => {
                 exchange.hold([self.reserve(exchange, len + 2 * file.closing.len()).await?]);
-                let read = timeout(WHOLE_TIME, file.whole(&mut unread.body)).await;
+                let read = timeout(WHOLE_TIME, file.whole(&mut unread)).await;
                 let whole = read.map_err(|_| S3Error::from(ErrorCode::RequestTimeout))??;
                 file.left = whole.len() as u64;
                 Some(whole)
@@ -118,12 +117,11 @@ impl Core {
 
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(file.left));
         accepted.headers = headers;
-        let rest = std::mem::replace(&mut unread.body, body::empty());
-        unread.body = match whole {
+        let content = match whole {
             Some(whole) => body::full(whole),
-            None => FormBody { file, body: rest }.boxed_unsync(),
+            None => FormBody { file, body: unread }.boxed_unsync(),
         };
-        drop(unread);
+        *body.lock().unwrap_or_else(PoisonError::into_inner) = Some(content);
         let at = accepted.at.trim_end_matches('/').to_owned();
         let mut call = Call { core: self, exchange, caller, accepted: &mut accepted, body };
         let done = call.put(&object).await?;
@@ -150,19 +148,6 @@ impl Core {
         let location = HeaderValue::from_str(&location).map_err(|_| Failure::from(ErrorCode::InvalidArgument))?;
         response.headers_mut().insert(header::LOCATION, location);
         Ok(response)
-    }
-}
-
-/// What is left of a body; whoever drops it gives it back.
-struct Unread<'a> {
-    body: Body,
-    to: &'a Taken,
-}
-
-impl Drop for Unread<'_> {
-    fn drop(&mut self) {
-        let body = std::mem::replace(&mut self.body, body::empty());
-        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 }
 

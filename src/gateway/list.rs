@@ -8,7 +8,7 @@ use super::error::Failure;
 use super::etag;
 use super::headers::{forwarded_to_reads, quoted};
 use super::policy::{Place, Right};
-use super::records::{BEHIND_RESERVED, RESERVED_PREFIX, is_reserved};
+use super::records::{BEHIND_RESERVED, RESERVED_PREFIX, behind, is_reserved};
 use crate::format::geometry::plaintext_len;
 use crate::ingress::answer::document;
 use crate::net::body::Body;
@@ -204,6 +204,10 @@ impl Call<'_> {
                 std::mem::swap(prefixes, more_prefixes);
             }
             let Some(behind) = behind.filter(|_| page.is_truncated()) else { return Ok(page) };
+            let (entries, prefixes) = page.entries();
+            if u32::try_from(entries.len() + prefixes.len()).unwrap_or(u32::MAX) >= listing.max {
+                return Err(Failure::upstream("the store's page goes on before its end"));
+            }
             // the page ended within the reserved keys: go on behind them
             from = From { after: Some(behind), ..From::default() };
             whole = Some(page);
@@ -300,10 +304,7 @@ fn strip<P: Listed>(page: &mut P) -> Option<String> {
     // where the store does not say where the page ends, it ends with the last name, in whatever order they stand
     let last =
         next.or_else(|| entries.iter().map(P::key).chain(prefixes.iter().map(String::as_str)).max().map(str::to_owned));
-    let behind = last.filter(|last| is_reserved(last.as_bytes())).map(|last| {
-        let slashes = last.len() - last.trim_start_matches('/').len();
-        format!("{}{BEHIND_RESERVED}", "/".repeat(slashes))
-    });
+    let behind = last.and_then(|last| behind(&last));
     entries.retain(|entry| !is_reserved(P::key(entry).as_bytes()));
     prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
     behind

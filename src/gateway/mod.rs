@@ -36,7 +36,6 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -60,9 +59,6 @@ use crate::telemetry::{Metrics, trace};
 
 /// How long a request waits for memory before it is told to come again.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
-/// An unread body of up to this length is read before a refusal, so that the client reads the refusal and not a reset.
-const MAX_DRAINED: u64 = 1 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// How many header fields a request may have.
 const MAX_FIELDS: usize = 128;
 /// What a transfer takes of the budget at most: a chunk on its way and both connections' buffers.
@@ -423,16 +419,6 @@ impl Core {
     }
 }
 
-/// Reads what is left of a request that is refused, if that is little, so that the refusal is read. Nobody is asked to send
-/// a body that nobody wants.
-async fn drain(method: &Method, expects_continue: bool, len: Option<u64>, body: Option<Body>) {
-    let Some(mut body) = body else { return };
-    if *method == Method::GET || expects_continue || len.is_none_or(|len| len > MAX_DRAINED) {
-        return;
-    }
-    let _ = timeout(DRAIN_TIME, async { while let Some(Ok(_)) = body.frame().await {} }).await;
-}
-
 /// The answer to a refusal, with when to come again and what a condition was judged by, or the delete marker that was met.
 fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Body> {
     let mut response = answer::refusal(&failure.error, method, request_id, "sealgate");
@@ -458,8 +444,6 @@ impl Handler for Gateway {
         let method = head.method.clone();
         let exchange = Exchange::new(request_id, context, (&head, peer.tls), Arc::clone(&core.metrics));
         let unrecorded = Unrecorded::new(&exchange);
-        let expects_continue = head.headers.contains_key(header::EXPECT);
-        let len = upstream::content_length(&head.headers);
         let body: Taken = Arc::new(Mutex::new(Some(body)));
         let mut permit = Arc::clone(&core.requests).try_acquire_owned().ok().map(Arc::new);
         let result = match &permit {
@@ -472,8 +456,6 @@ impl Handler for Gateway {
                 exchange.note_failure(&failure);
                 // who has no business here, and whoever is slow to hear it, takes nobody's place
                 drop(permit.take());
-                let unread = taken(&body);
-                drain(&method, expects_continue, len, unread).await;
                 refusal(&failure, &method, &exchange.request_id)
             }
         };

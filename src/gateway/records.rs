@@ -36,6 +36,17 @@ pub fn is_reserved(key: &[u8]) -> bool {
     key.starts_with(RESERVED_PREFIX.as_bytes()) || key == b".sealgate"
 }
 
+/// Behind which key a list goes on that ended at one of the gateway's own; `None` if it did not.
+#[must_use]
+pub fn behind(last: &str) -> Option<String> {
+    if !is_reserved(last.as_bytes()) {
+        return None;
+    }
+    let key = last.trim_start_matches('/');
+    let slashes = "/".repeat(last.len() - key.len());
+    Some(slashes + if key.starts_with(RESERVED_PREFIX) { BEHIND_RESERVED } else { key })
+}
+
 /// Where what belongs to an upload lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadNames {

@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::body::Body;
+use super::body::{self, Body, BodyError};
 use super::timed::{Progress, Requests, Taken, TimedBody, TimedIo};
 use super::tls::ServerTls;
 
@@ -240,12 +242,20 @@ where
             requests.begin();
             let stream = is_h2.then(|| progress.begin());
             async move {
-                let read = (!is_h2 && !request.body().is_end_stream()).then(Arc::default);
-                let mut request = request.map(|body| TimedBody::new(body, idle).telling(read.clone()).boxed_unsync());
+                let lent = (!request.body().is_end_stream()).then(Lent::default);
+                let waits = request.headers().contains_key(header::EXPECT);
+                let mut request = request.map(|body| {
+                    let body = TimedBody::new(body, idle);
+                    lent.as_ref().map_or_else(body::empty, |lent| lent.lend(body).boxed_unsync())
+                });
                 request.extensions_mut().insert(Connection(Arc::clone(&requests)));
                 let mut response = shared.handler.handle(request, peer).await;
+                let is_read = match lent {
+                    Some(lent) => lent.ends(waits).await,
+                    None => true,
+                };
                 let Some(stream) = stream else {
-                    if read.is_some_and(|read: Arc<AtomicBool>| !read.load(Ordering::Relaxed)) {
+                    if !is_read {
                         // what is left of the body is no request
                         requests.leave_body();
                         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -299,6 +309,73 @@ where
             done = connection.as_mut() => return done.map_err(ended),
             () = stopping => connection.as_mut().graceful_shutdown(),
         }
+        requests.stop();
         connection.await.map_err(ended)
+    }
+}
+
+/// What is left of a body of up to this length is read once its request is answered, for up to this time: the connection is then
+/// used again.
+const MAX_REST: usize = 1 << 20;
+const REST_TIME: Duration = Duration::from_secs(2);
+
+/// A body, and whether it was read to its end.
+#[derive(Default)]
+struct Rest {
+    body: Option<TimedBody<Incoming>>,
+    is_read: bool,
+}
+
+/// The body of a request: its handler reads what it wants of it, and the server the rest.
+#[derive(Clone, Default)]
+struct Lent(Arc<Mutex<Rest>>);
+
+impl Lent {
+    fn lend(&self, body: TimedBody<Incoming>) -> Self {
+        self.lock().body = Some(body);
+        self.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was read to its end, or can be. Nobody who `waits` to be asked for it is.
+    async fn ends(mut self, waits: bool) -> bool {
+        let known = self.size_hint().upper();
+        let is_read = self.lock().is_read;
+        if is_read || waits || known.is_some_and(|left| left > MAX_REST as u64) {
+            return is_read;
+        }
+        let rest = async {
+            let mut left = MAX_REST;
+            while !self.lock().is_read {
+                let Some(frame) = self.frame().await else { break };
+                left = left.checked_sub(frame.ok()?.data_ref().map_or(0, Bytes::len))?;
+            }
+            Some(())
+        };
+        matches!(timeout(REST_TIME, rest).await, Ok(Some(())))
+    }
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut rest = self.lock();
+        let Some(body) = &mut rest.body else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        rest.is_read |= matches!(polled, Poll::Ready(None)) || body.is_end_stream();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().body.as_ref().map_or_else(SizeHint::default, hyper::body::Body::size_hint)
     }
 }

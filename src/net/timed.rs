@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,18 +45,11 @@ pub(super) struct TimedBody<B> {
     body: B,
     limit: Duration,
     stall: Stall,
-    /// Told when it was read to its end.
-    end: Option<Arc<AtomicBool>>,
 }
 
 impl<B> TimedBody<B> {
     pub(super) fn new(body: B, limit: Duration) -> Self {
-        Self { body, limit, stall: Stall::default(), end: None }
-    }
-
-    /// Tells when it was read to its end.
-    pub(super) fn telling(self, end: Option<Arc<AtomicBool>>) -> Self {
-        Self { end, ..self }
+        Self { body, limit, stall: Stall::default() }
     }
 }
 
@@ -72,9 +65,6 @@ where
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.stall.moved();
-            if let Some(end) = this.end.as_ref().filter(|_| frame.is_none() || this.body.is_end_stream()) {
-                end.store(true, Ordering::Relaxed);
-            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::from)));
         }
         this.stall.poll_over(this.limit, cx).map(|()| Some(Err(BodyError::TimedOut)))
@@ -221,6 +211,7 @@ impl HttpBody for Taken {
 const UNKNOWN_READ: usize = 4 << 10;
 
 /// The requests of a server's connection, as the service says.
+#[derive(Default)]
 pub(super) struct Requests {
     under_way: AtomicBool,
     begun: AtomicU64,
@@ -228,13 +219,28 @@ pub(super) struct Requests {
     is_known: AtomicBool,
     /// Whether a request was answered above a body that nobody read to its end.
     leaves_body: AtomicBool,
+    /// Whether the server stops, and whom to wake then.
+    stops: AtomicBool,
+    lingering: Mutex<Option<Waker>>,
 }
 
 impl Requests {
     /// `always`: as if one were under way at any time.
-    pub(super) const fn new(always: bool) -> Self {
-        let (is_known, leaves_body) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { under_way: AtomicBool::new(always), begun: AtomicU64::new(0), is_known, leaves_body }
+    pub(super) fn new(always: bool) -> Self {
+        Self { under_way: AtomicBool::new(always), ..Self::default() }
+    }
+
+    /// The server stops: who lingers ends.
+    pub(super) fn stop(&self) {
+        self.stops.store(true, Ordering::Relaxed);
+        if let Some(waker) = self.lingering.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+
+    fn lingers(&self, cx: &Context<'_>) -> bool {
+        *self.lingering.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+        self.leaves_body.load(Ordering::Relaxed) && !self.stops.load(Ordering::Relaxed)
     }
 
     /// A request was answered above a body that nobody read to its end: the connection ends.
@@ -260,10 +266,18 @@ impl Requests {
     }
 }
 
-/// How long, and how much, is read of a body that nobody wants, once the answer has gone: a socket that is closed above unread
-/// bytes is reset, and the other side might not read the answer.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How long without a byte, how long in all, and how much is read of a body that nobody wants, once the answer has gone: a socket
+/// that is closed above unread bytes is reset, and the other side might not read the answer.
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+const LINGER_TIME: Duration = Duration::from_secs(30);
 const MAX_LINGERED: usize = 16 << 20;
+
+/// A connection whose side is shut.
+struct Lingering {
+    since: Instant,
+    idle: Stall,
+    read: usize,
+}
 
 /// A server's connection: a head that has begun must come whole within `header`, be no longer than `max_head`, and what is
 /// written must be taken within `idle`.
@@ -280,8 +294,7 @@ pub(super) struct TimedIo<T> {
     head_began: bool,
     reading: Stall,
     writing: Stall,
-    /// Once our side is shut.
-    lingering: Option<(Stall, usize)>,
+    lingering: Option<Lingering>,
 }
 
 impl<T> TimedIo<T> {
@@ -364,17 +377,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedIo<T> {
             let polled = Pin::new(&mut this.io).poll_shutdown(cx);
             ready!(this.written(polled, cx))?;
         }
-        let (time, read) = this.lingering.get_or_insert_default();
-        if !this.requests.leaves_body.load(Ordering::Relaxed) || time.poll_over(LINGER_TIME, cx).is_ready() {
+        let lingering =
+            this.lingering.get_or_insert_with(|| Lingering { since: Instant::now(), idle: Stall::default(), read: 0 });
+        if !this.requests.lingers(cx) || lingering.since.elapsed() > LINGER_TIME {
             return Poll::Ready(Ok(()));
         }
         let mut piece = [0; 8 << 10];
         loop {
             let mut piece = ReadBuf::new(&mut piece);
-            let polled = Pin::new(&mut this.io).poll_read(cx, &mut piece);
-            ready!(polled)?;
-            *read += piece.filled().len();
-            if piece.filled().is_empty() || *read > MAX_LINGERED {
+            if Pin::new(&mut this.io).poll_read(cx, &mut piece)?.is_pending() {
+                return lingering.idle.poll_over(LINGER_IDLE, cx).map(Ok);
+            }
+            lingering.idle.moved();
+            lingering.read += piece.filled().len();
+            if piece.filled().is_empty() || lingering.read > MAX_LINGERED {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -503,6 +503,42 @@ fn a_disk_that_fails_at_any_step_loses_no_version_and_brings_none_back() {
 }
 
 #[test]
+fn a_refused_job_leaves_nothing_in_the_transaction_that_others_share() {
+    let b = bucket("bucket");
+    let lock = ObjectLock { legal_hold: Some(true), ..ObjectLock::default() };
+    // the bucket has no lock
+    let refused =
+        |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::InvalidRequest(_))), "{result:?}");
+    let put_locked = |store: &Store| {
+        let mut writer = store.put(&b, &key("locked")).unwrap();
+        writer.write(b"x").unwrap();
+        let extras = Extras { lock, ..Extras::default() };
+        refused(writer.commit_with(ObjectMeta::default(), extras, WriteCondition::None).map(drop));
+    };
+    let hold = |store: &Store| refused(store.set_legal_hold(&b, &key("first"), None, true).map(drop));
+    let copy_locked = |store: &Store| {
+        refused(
+            store
+                .copy(CopyRequest {
+                    from_bucket: &b,
+                    from_key: &key("first"),
+                    from_version: None,
+                    from_condition: ReadCondition::default(),
+                    bucket: &b,
+                    key: &key("copy"),
+                    meta: None,
+                    tags: None,
+                    lock,
+                    condition: WriteCondition::None,
+                })
+                .map(drop),
+        );
+    };
+    let write = |store: &Store| _ = put(store, &b, b"written", b"x");
+    behind_a_held_commit(Step::Begin, |_, _| false, &[&put_locked, &hold, &write, &copy_locked, &put_locked]);
+}
+
+#[test]
 fn versions_are_kept_exactly_whatever_happens_at_once() {
     let (folder, store, b) = versioned();
     std::thread::scope(|scope| {

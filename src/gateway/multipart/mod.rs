@@ -17,7 +17,7 @@ use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, upstream_etag};
 use super::policy::{Place, Right};
-use super::records::{UploadNames, UploadNote, is_reserved};
+use super::records::{UploadNames, UploadNote, behind, is_reserved};
 use super::upstream::discard_answer;
 use crate::digest::{ChecksumAlgorithm, ChecksumType};
 use crate::format::context::Context;
@@ -467,6 +467,12 @@ impl Call<'_> {
         }
         result.uploads.retain(|upload| !is_reserved(upload.key.as_bytes()));
         result.common_prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
+        // a next page begins behind the gateway's own keys, and behind the last page is none
+        if !result.is_truncated {
+            (result.next_key_marker, result.next_upload_id_marker) = (None, None);
+        } else if let Some(behind) = result.next_key_marker.as_deref().and_then(behind) {
+            (result.next_key_marker, result.next_upload_id_marker) = (Some(behind), None);
+        }
         bucket.as_str().clone_into(&mut result.bucket);
         key_marker.clone_into(&mut result.key_marker);
         upload_id_marker.clone_into(&mut result.upload_id_marker);

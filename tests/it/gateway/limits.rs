@@ -430,35 +430,68 @@ fn slow_clients_of_the_embedded_store_leave_its_threads_to_others() {
     });
 }
 
+/// Reads a refusal.
+async fn refusal(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    while !answer.windows(8).any(|end| end == b"</Error>") {
+        let mut piece = [0; 4096];
+        let read = stream.read(&mut piece).await.unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&piece[..read]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+fn head_of(len: usize) -> String {
+    format!("PUT /data/k HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_read_however_long_the_body_is_that_nobody_reads() {
     let rig = Rig::new().await;
-    let said = async |stream: &mut TcpStream, len: usize| {
-        let head = format!("PUT /data/k HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        // sent whole before anything is read, as many clients do
-        stream.write_all(&vec![0; len]).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.windows(8).any(|end| end == b"</Error>") {
-            let mut piece = [0; 4096];
-            let read = stream.read(&mut piece).await.unwrap();
-            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
-            answer.extend_from_slice(&piece[..read]);
-        }
-        String::from_utf8(answer).unwrap()
-    };
     // one connection goes on above short bodies, and ends, saying so, above a long one
     let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
-    for (len, ends) in [(100_000, false), (1_000_000, false), (12 << 20, true)] {
-        let answer = said(&mut stream, len).await;
+    for (len, ends) in [(100_000, false), (1_000_000, false), (4 << 20, true)] {
+        // sent whole before anything is read, as many clients do
+        stream.write_all(head_of(len).as_bytes()).await.unwrap();
+        stream.write_all(&vec![0; len]).await.unwrap();
+        let answer = refusal(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert_eq!(answer.contains("\r\nconnection: close\r\n"), ends, "{len}: {answer}");
+        if len == 100_000 {
+            let chunked =
+                "PUT /data/k HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+            stream.write_all(chunked.as_bytes()).await.unwrap();
+            let answer = refusal(&mut stream).await;
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
     }
     assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    // a client that is slow and moves reads it too
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    stream.write_all(head_of(3 << 20).as_bytes()).await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        stream.write_all(&vec![0; 1 << 20]).await.unwrap();
+    }
+    assert!(refusal(&mut stream).await.contains("connection: close"));
     // nor is it kept for who sends without an end
     let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
-    let head = "PUT /data/k HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(head_of(1_000_000_000).as_bytes()).await.unwrap();
     let sent = tokio::time::timeout(Duration::from_secs(20), stream.write_all(&vec![0; 900 << 20])).await;
     assert!(sent.unwrap().is_err());
+    // nor for who sends nothing
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    stream.write_all(head_of(4 << 20).as_bytes()).await.unwrap();
+    refusal(&mut stream).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    until("the connection is let go", || rig.gateway.stats.connections.load(Ordering::Relaxed) == 0).await;
+    assert!(begun.elapsed() < Duration::from_secs(8));
+    // and a server that stops waits for neither
+    let mut rig = rig;
+    let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+    stream.write_all(head_of(4 << 20).as_bytes()).await.unwrap();
+    refusal(&mut stream).await;
+    tokio::time::timeout(Duration::from_millis(1500), rig.gateway.stopped()).await.unwrap();
 }

@@ -60,6 +60,12 @@ impl Server {
         Self { address, stats, stop: Some(stop), task }
     }
 
+    /// Stops it, and waits until it has ended.
+    pub async fn stopped(&mut self) {
+        drop(self.stop.take());
+        let _ = (&mut self.task).await;
+    }
+
     /// Cuts everything at once, as a killed process would.
     pub fn kill(&self) {
         self.task.abort();

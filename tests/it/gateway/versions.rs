@@ -852,3 +852,24 @@ async fn a_version_that_is_deleted_while_it_is_read_is_no_other_one() {
     assert!(answer.bytes(1 << 30).await.unwrap() == body);
     assert_eq!(get_version(&app, "data", "k", &v1).await.unwrap_err(), refused(404, "NoSuchVersion"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_uploads_name_nothing_of_the_gateways_own() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    for (truncated, shown) in [(true, true), (false, false)] {
+        lied.liar.lies(move |_, told| {
+            told.status = StatusCode::OK;
+            told.body = format!(
+                "<ListMultipartUploadsResult><IsTruncated>{truncated}</IsTruncated>\
+                 <NextKeyMarker>.sealgate/u/1</NextKeyMarker><NextUploadIdMarker>u1</NextUploadIdMarker>\
+                 <Upload><Key>.sealgate/u/1</Key><UploadId>u1</UploadId><Initiated>2026-01-01T00:00:00.000Z</Initiated>\
+                 </Upload></ListMultipartUploadsResult>"
+            )
+            .into_bytes();
+        });
+        let text = app.list("data", &[("uploads", ""), ("encoding-type", "url")]).await.unwrap().text();
+        assert!(!text.contains(".sealgate/u") && !text.contains("u1"), "{text}");
+        assert_eq!(text.contains("<NextKeyMarker>"), shown, "{text}");
+    }
+}
