@@ -114,14 +114,15 @@ impl Call<'_> {
             failure.validators.clear();
             match failure.code() {
                 // a copy answers 412 where a read answers 304
-                ErrorCode::NotModified => ErrorCode::PreconditionFailed.into(),
-                ErrorCode::MethodNotAllowed if meets_marker => {
+                ErrorCode::NotModified => failure.error = ErrorCode::PreconditionFailed.into(),
+                ErrorCode::MethodNotAllowed if meets_marker || from.version_id.is_some() => {
                     let message =
                         "The source of a copy request may not specifically refer to a delete marker by version id.";
-                    S3Error::new(ErrorCode::InvalidRequest, message).into()
+                    failure.error = S3Error::new(ErrorCode::InvalidRequest, message);
                 }
-                _ => failure,
+                _ => {}
             }
+            failure
         })?;
         if let Some(ours) = &ours {
             let named = opening.plaintext_etag(self.core, mode, None).await?;

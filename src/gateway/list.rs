@@ -70,8 +70,8 @@ pub(super) trait Listed: Sized {
     fn is_truncated(&self) -> bool;
     /// The key behind which it says that the next page begins.
     fn next(&self) -> Option<&str>;
-    /// Says so no more.
-    fn forget_next(&mut self);
+    /// Says otherwise, where a key is what it says.
+    fn set_next(&mut self, next: Option<String>);
     /// Answers to `listing` of a bucket of that name.
     fn echo(&mut self, name: &str, listing: &Listing);
 }
@@ -108,9 +108,9 @@ impl Listed for ListBucketResult {
         }
     }
 
-    fn forget_next(&mut self) {
+    fn set_next(&mut self, next: Option<String>) {
         if let Page::V1 { next_marker, .. } = &mut self.page {
-            *next_marker = None;
+            *next_marker = next;
         }
     }
 
@@ -191,7 +191,7 @@ impl Call<'_> {
             let max = listing.max.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX));
             let mut page: P = self.page(place, listing, &from, max, kind).await?;
             if !page.is_truncated() {
-                page.forget_next();
+                page.set_next(None);
             }
             let behind = strip(&mut page);
             self.strip_ambiguous(place, &mut page).await?;
@@ -206,7 +206,8 @@ impl Call<'_> {
             let Some(behind) = behind.filter(|_| page.is_truncated()) else { return Ok(page) };
             let (entries, prefixes) = page.entries();
             if u32::try_from(entries.len() + prefixes.len()).unwrap_or(u32::MAX) >= listing.max {
-                return Err(Failure::upstream("the store's page goes on before its end"));
+                page.set_next(Some(behind));
+                return Ok(page);
             }
             // the page ended within the reserved keys: go on behind them
             from = From { after: Some(behind), ..From::default() };

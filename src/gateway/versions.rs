@@ -42,8 +42,8 @@ impl Listed for ListVersionsResult {
         self.next_key_marker.as_deref()
     }
 
-    fn forget_next(&mut self) {
-        (self.next_key_marker, self.next_version_id_marker) = (None, None);
+    fn set_next(&mut self, next: Option<String>) {
+        (self.next_key_marker, self.next_version_id_marker) = (next, None);
     }
 
     fn echo(&mut self, name: &str, listing: &Listing) {

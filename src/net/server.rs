@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
@@ -244,6 +244,7 @@ where
             async move {
                 let lent = (!request.body().is_end_stream()).then(Lent::default);
                 let waits = request.headers().contains_key(header::EXPECT);
+                let is_read_only = matches!(*request.method(), Method::GET | Method::HEAD);
                 let mut request = request.map(|body| {
                     let body = TimedBody::new(body, idle);
                     lent.as_ref().map_or_else(body::empty, |lent| lent.lend(body).boxed_unsync())
@@ -251,7 +252,7 @@ where
                 request.extensions_mut().insert(Connection(Arc::clone(&requests)));
                 let mut response = shared.handler.handle(request, peer).await;
                 let is_read = match lent {
-                    Some(lent) => lent.ends(waits).await,
+                    Some(lent) => lent.ends(waits, is_read_only).await,
                     None => true,
                 };
                 let Some(stream) = stream else {
@@ -319,11 +320,14 @@ where
 const MAX_REST: usize = 1 << 20;
 const REST_TIME: Duration = Duration::from_secs(2);
 
-/// A body, and whether it was read to its end.
+/// A body, and what became of it.
 #[derive(Default)]
 struct Rest {
     body: Option<TimedBody<Incoming>>,
+    /// Whether anything of it was asked for: a client that waits for that is told to send it.
+    was_asked: bool,
     is_read: bool,
+    has_failed: bool,
 }
 
 /// The body of a request: its handler reads what it wants of it, and the server the rest.
@@ -340,17 +344,20 @@ impl Lent {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it was read to its end, or can be. Nobody who `waits` to be asked for it is.
-    async fn ends(mut self, waits: bool) -> bool {
+    /// Whether it was read to its end, or can be. Nobody who `waits` to be asked for it is, and nobody's read waits for it.
+    async fn ends(mut self, waits: bool, is_read_only: bool) -> bool {
         let known = self.size_hint().upper();
-        let is_read = self.lock().is_read;
-        if is_read || waits || known.is_some_and(|left| left > MAX_REST as u64) {
+        let (is_read, is_left) = {
+            let rest = self.lock();
+            (rest.is_read, rest.has_failed || waits && !rest.was_asked)
+        };
+        if is_read || is_left || is_read_only || known.is_some_and(|left| left > MAX_REST as u64) {
             return is_read;
         }
         let rest = async {
             let mut left = MAX_REST;
             while !self.lock().is_read {
-                let Some(frame) = self.frame().await else { break };
+                let Some(frame) = self.frame().await else { return self.lock().is_read.then_some(()) };
                 left = left.checked_sub(frame.ok()?.data_ref().map_or(0, Bytes::len))?;
             }
             Some(())
@@ -367,7 +374,14 @@ impl hyper::body::Body for Lent {
         let mut rest = self.lock();
         let Some(body) = &mut rest.body else { return Poll::Ready(None) };
         let polled = Pin::new(&mut *body).poll_frame(cx);
-        rest.is_read |= matches!(polled, Poll::Ready(None)) || body.is_end_stream();
+        let (ended, failed) = match &polled {
+            Poll::Ready(None) => (true, false),
+            Poll::Ready(Some(Err(_))) => (false, true),
+            _ => (body.is_end_stream(), false),
+        };
+        // hyper says that a body has ended once it has said that it failed
+        (rest.was_asked, rest.has_failed) = (true, rest.has_failed || failed);
+        rest.is_read |= ended && !rest.has_failed;
         polled
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -219,9 +219,8 @@ pub(super) struct Requests {
     is_known: AtomicBool,
     /// Whether a request was answered above a body that nobody read to its end.
     leaves_body: AtomicBool,
-    /// Whether the server stops, and whom to wake then.
+    /// Whether the server stops.
     stops: AtomicBool,
-    lingering: Mutex<Option<Waker>>,
 }
 
 impl Requests {
@@ -230,16 +229,12 @@ impl Requests {
         Self { under_way: AtomicBool::new(always), ..Self::default() }
     }
 
-    /// The server stops: who lingers ends.
+    /// The server stops: who lingers ends, when the connection is polled next.
     pub(super) fn stop(&self) {
         self.stops.store(true, Ordering::Relaxed);
-        if let Some(waker) = self.lingering.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            waker.wake();
-        }
     }
 
-    fn lingers(&self, cx: &Context<'_>) -> bool {
-        *self.lingering.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
+    fn lingers(&self) -> bool {
         self.leaves_body.load(Ordering::Relaxed) && !self.stops.load(Ordering::Relaxed)
     }
 
@@ -379,7 +374,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TimedIo<T> {
         }
         let lingering =
             this.lingering.get_or_insert_with(|| Lingering { since: Instant::now(), idle: Stall::default(), read: 0 });
-        if !this.requests.lingers(cx) || lingering.since.elapsed() > LINGER_TIME {
+        if !this.requests.lingers() || lingering.since.elapsed() > LINGER_TIME {
             return Poll::Ready(Ok(()));
         }
         let mut piece = [0; 8 << 10];

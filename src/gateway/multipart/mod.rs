@@ -465,12 +465,14 @@ impl Call<'_> {
         if result.uploads.len() + result.common_prefixes.len() > MAX_PAGE as usize {
             return Err(Failure::upstream("a page of the store's list that is longer than was asked for"));
         }
+        let last = result.next_key_marker.clone();
+        let last = last.or_else(|| result.uploads.iter().map(|upload| upload.key.clone()).max());
         result.uploads.retain(|upload| !is_reserved(upload.key.as_bytes()));
         result.common_prefixes.retain(|prefix| !is_reserved(prefix.as_bytes()));
         // a next page begins behind the gateway's own keys, and behind the last page is none
         if !result.is_truncated {
             (result.next_key_marker, result.next_upload_id_marker) = (None, None);
-        } else if let Some(behind) = result.next_key_marker.as_deref().and_then(behind) {
+        } else if let Some(behind) = last.as_deref().and_then(behind) {
             (result.next_key_marker, result.next_upload_id_marker) = (Some(behind), None);
         }
         bucket.as_str().clone_into(&mut result.bucket);

@@ -214,3 +214,13 @@ async fn a_preflight_request_does_not_tell_which_buckets_there_are() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_body_ends_its_connection_and_the_refusal_is_read() {
+    let rig = Rig::new().await;
+    let head = head("DELETE", "/data/k", &[], ContentSha256::Unsigned, "transfer-encoding: chunked\r\n");
+    let garbage = vec![b'x'; 3 << 20];
+    let said = told(rig.gateway.address, &[&head, &b"5\r\nhello\r\nZZ\r\n"[..], &garbage].concat()).await;
+    assert!(said.starts_with("HTTP/1.1 400 ") && said.contains("connection: close"), "{said}");
+    assert_eq!(statuses(&said).len(), 1);
+}

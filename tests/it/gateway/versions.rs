@@ -739,6 +739,14 @@ async fn lists_of_versions_show_no_reserved_key_whatever_the_store_lists() {
     let text = app.list("data", &[("versions", "")]).await.unwrap().text();
     assert!(!text.contains(".sealgate") && !text.contains("<IsTruncated>true"), "{text}");
     assert_eq!(elements(&text, "Key"), ["-a", "-a", "z"]);
+    // a full page whose next one begins there
+    answers(
+        entry("-a", "v1", true) + "<IsTruncated>true</IsTruncated><NextKeyMarker>.sealgate/u/1</NextKeyMarker>",
+        "ListVersionsResult",
+    );
+    let text = app.list("data", &[("versions", ""), ("max-keys", "1")]).await.unwrap().text();
+    assert_eq!(elements(&text, "Key"), ["-a"]);
+    assert!(text.contains("<NextKeyMarker>") && !text.contains(".sealgate/u"), "{text}");
     // common prefixes too
     let prefix = |text: &str| format!("<CommonPrefixes><Prefix>{text}</Prefix></CommonPrefixes>");
     answers([prefix(".sealgate/"), prefix(".sealgate/u/"), prefix("b/")].concat(), "ListVersionsResult");
