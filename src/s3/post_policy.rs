@@ -36,9 +36,9 @@ fn denied(why: impl std::fmt::Display) -> S3Error {
     S3Error::new(ErrorCode::AccessDenied, format!("Invalid according to Policy: {why}"))
 }
 
-/// A field's name as an answer may hold it.
-fn shown(name: &str) -> String {
-    name.chars().take(64).filter(char::is_ascii_graphic).collect()
+/// What an answer may hold of the form's words.
+fn shown(text: &str) -> String {
+    text.chars().take(256).filter(|c| !c.is_control()).collect()
 }
 
 impl PostPolicy {
@@ -90,7 +90,8 @@ impl PostPolicy {
     }
 
     /// Judges a form: its fields before `file` (names of any case, `${filename}` already put in) and the bucket it is
-    /// sent to. A refusal names the field that is at fault, never a value.
+    /// sent to. A refusal shows the condition that failed, which the sender has in the policy, or names the field that has
+    /// none; never what the form said.
     pub fn check(&self, fields: &[(&str, &str)], bucket: &str, now: Timestamp) -> Result<(), S3Error> {
         if now > self.expiration {
             return Err(denied("Policy expired."));
@@ -113,7 +114,8 @@ impl PostPolicy {
             };
             if !holds {
                 let kind = if matches!(condition, Condition::Equals(..)) { "eq" } else { "starts-with" };
-                return Err(denied(format_args!("Policy Condition failed: {kind} ${}", shown(name))));
+                let (name, wanted) = (shown(name), shown(wanted));
+                return Err(denied(format_args!("Policy Condition failed: [\"{kind}\", \"${name}\", \"{wanted}\"]")));
             }
         }
         for (name, _) in &seen {
@@ -182,11 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_field_and_no_value() {
+    fn a_refusal_shows_the_condition_and_not_what_the_form_said() {
         let conditions = "{\"bucket\": \"bkt\"}, [\"starts-with\", \"$Key\", \"user/\"], {\"acl\": \"private\"}";
         for (fields, said) in [
-            (&[("key", "secret/a"), ("acl", "private")][..], "Policy Condition failed: starts-with $key"),
-            (&[("key", "user/a"), ("acl", "public-read")], "Policy Condition failed: eq $acl"),
+            (
+                &[("key", "secret/a"), ("acl", "private")][..],
+                "Policy Condition failed: [\"starts-with\", \"$key\", \"user/\"]",
+            ),
+            (&[("key", "user/a"), ("acl", "public-read")], "Policy Condition failed: [\"eq\", \"$acl\", \"private\"]"),
             (&[("key", "user/a"), ("acl", "private"), ("Tagging", "secret")], "Extra input fields: tagging"),
         ] {
             let refusal = policy(conditions).ok().unwrap().check(fields, "bkt", NOW).unwrap_err();
