@@ -114,11 +114,11 @@ impl Verifier {
             headers: Headers::new(&received),
         };
         let mut added = Vec::new();
-        let bucket = bucket_of_host(&host, &self.domains)?;
+        let bucket = || bucket_of_host(&host, &self.domains);
         let (caller, verified) = if self.lets_nobody_in && method == http::Method::OPTIONS {
-            (self.asks_about_presigned(&view, &query, bucket.as_deref(), now), None)
+            (self.asks_about_presigned(&view, &query, bucket()?.as_deref(), now), None)
         } else if self.reads_version_2(&view, &query) {
-            let claim = sigv2::Claim::of(&view, &query, bucket.as_deref(), now)?;
+            let claim = sigv2::Claim::of(&view, &query, bucket()?.as_deref(), now)?;
             let (caller, _) = self.by_version_2(claim)?;
             (query, added) = sigv2::parted(&query);
             (Some(caller), None)

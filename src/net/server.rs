@@ -242,13 +242,12 @@ where
             requests.begin();
             let stream = is_h2.then(|| progress.begin());
             async move {
-                let lent = (!request.body().is_end_stream()).then(Lent::default);
-                let waits = request.headers().contains_key(header::EXPECT);
-                let is_read_only = matches!(*request.method(), Method::GET | Method::HEAD);
-                let mut request = request.map(|body| {
-                    let body = TimedBody::new(body, idle);
-                    lent.as_ref().map_or_else(body::empty, |lent| lent.lend(body).boxed_unsync())
-                });
+                let (head, body) = request.into_parts();
+                let waits = head.headers.contains_key(header::EXPECT);
+                let is_read_only = matches!(head.method, Method::GET | Method::HEAD);
+                let lent = (!body.is_end_stream()).then(|| Lent::new(TimedBody::new(body, idle)));
+                let body = lent.clone().map_or_else(body::empty, Lent::boxed_unsync);
+                let mut request = Request::from_parts(head, body);
                 request.extensions_mut().insert(Connection(Arc::clone(&requests)));
                 let mut response = shared.handler.handle(request, peer).await;
                 let is_read = match lent {
@@ -321,9 +320,8 @@ const MAX_REST: usize = 1 << 20;
 const REST_TIME: Duration = Duration::from_secs(2);
 
 /// A body, and what became of it.
-#[derive(Default)]
 struct Rest {
-    body: Option<TimedBody<Incoming>>,
+    body: TimedBody<Incoming>,
     /// Whether anything of it was asked for: a client that waits for that is told to send it.
     was_asked: bool,
     is_read: bool,
@@ -331,13 +329,12 @@ struct Rest {
 }
 
 /// The body of a request: its handler reads what it wants of it, and the server the rest.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Lent(Arc<Mutex<Rest>>);
 
 impl Lent {
-    fn lend(&self, body: TimedBody<Incoming>) -> Self {
-        self.lock().body = Some(body);
-        self.clone()
+    fn new(body: TimedBody<Incoming>) -> Self {
+        Self(Arc::new(Mutex::new(Rest { body, was_asked: false, is_read: false, has_failed: false })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Rest> {
@@ -372,12 +369,11 @@ impl hyper::body::Body for Lent {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut rest = self.lock();
-        let Some(body) = &mut rest.body else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let polled = Pin::new(&mut rest.body).poll_frame(cx);
         let (ended, failed) = match &polled {
             Poll::Ready(None) => (true, false),
             Poll::Ready(Some(Err(_))) => (false, true),
-            _ => (body.is_end_stream(), false),
+            _ => (rest.body.is_end_stream(), false),
         };
         // hyper says that a body has ended once it has said that it failed
         (rest.was_asked, rest.has_failed) = (true, rest.has_failed || failed);
@@ -386,10 +382,10 @@ impl hyper::body::Body for Lent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.lock().body.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+        self.lock().body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.lock().body.as_ref().map_or_else(SizeHint::default, hyper::body::Body::size_hint)
+        self.lock().body.size_hint()
     }
 }

@@ -439,11 +439,9 @@ const STEPS: [Step; 10] = [
     Step::Unlink,
 ];
 
-/// Not a test: the process that is killed. Writes until it dies, telling of each object once it was answered.
-#[test]
-fn worker_to_be_killed() {
-    let Ok(folder) = env::var(WORKER) else { return };
-    let store = open(Path::new(&folder), Durability::Full);
+/// The store of a process that is killed, if this is one.
+fn of_a_worker(variable: &str) -> Option<Store> {
+    let store = open(Path::new(&env::var(variable).ok()?), Durability::Full);
     match store.create_bucket(&bucket()) {
         Ok(()) | Err(StoreError::BucketAlreadyOwnedByYou) => {}
         Err(error) => panic!("{error}"),
@@ -451,13 +449,20 @@ fn worker_to_be_killed() {
     if let Ok(step) = env::var(STEP) {
         store.set_hooks(Some(Arc::new(DieAt { step, left: AtomicU64::new(20) })));
     }
-    let out = io::stdout();
-    let said = |line: String| {
-        let mut out = out.lock();
-        writeln!(out, "{line}").unwrap();
-        out.flush().unwrap();
-    };
-    said("@ready".into());
+    Some(store)
+}
+
+fn said(line: &str) {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").unwrap();
+    out.flush().unwrap();
+}
+
+/// Not a test: the process that is killed. Writes until it dies, telling of each object once it was answered.
+#[test]
+fn worker_to_be_killed() {
+    let Some(store) = of_a_worker(WORKER) else { return };
+    said("@ready");
     let source = RandomSource::new(&[b"worker"]);
     threads(3, |i| {
         let mut state =
@@ -469,9 +474,9 @@ fn worker_to_be_killed() {
             let body: Vec<u8> = (0..size).map(|b| (b ^ state) as u8).collect();
             match n % 5 {
                 0 => {
-                    said(format!("@{name} trying -"));
+                    said(&format!("@{name} trying -"));
                     store.delete(&bucket(), &key(&name)).unwrap();
-                    said(format!("@{name} done -"));
+                    said(&format!("@{name} done -"));
                 }
                 1 => {
                     let digest = hex(&sha256(&[&body, &body]));
@@ -481,15 +486,15 @@ fn worker_to_be_killed() {
                     let digest = if size < 4 { continue } else { digest };
                     let one = send_part(&store, &upload, 1, &body).unwrap();
                     let two = send_part(&store, &upload, 7, &body).unwrap();
-                    said(format!("@{name} trying {digest}"));
+                    said(&format!("@{name} trying {digest}"));
                     store.complete_upload(&upload, &[(part(1), one), (part(7), two)], WriteCondition::None).unwrap();
-                    said(format!("@{name} done {digest}"));
+                    said(&format!("@{name} done {digest}"));
                 }
                 _ => {
                     let digest = hex(&sha256(&[&body]));
-                    said(format!("@{name} trying {digest}"));
+                    said(&format!("@{name} trying {digest}"));
                     put(&store, name.as_bytes(), &body, WriteCondition::None).unwrap();
-                    said(format!("@{name} done {digest}"));
+                    said(&format!("@{name} done {digest}"));
                 }
             }
         }

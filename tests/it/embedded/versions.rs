@@ -179,22 +179,8 @@ const WORKER_WITH_VERSIONS: &str = "SEALGATE_TEST_EMBEDDED_WORKER_WITH_VERSIONS"
 /// answered.
 #[test]
 fn worker_with_versions_to_be_killed() {
-    let Ok(folder) = env::var(WORKER_WITH_VERSIONS) else { return };
-    let store = open(Path::new(&folder), Durability::Full);
-    match store.create_bucket(&bucket()) {
-        Ok(()) | Err(StoreError::BucketAlreadyOwnedByYou) => {}
-        Err(error) => panic!("{error}"),
-    }
+    let Some(store) = of_a_worker(WORKER_WITH_VERSIONS) else { return };
     store.set_versioning(&bucket(), Versioning::Enabled).unwrap();
-    if let Ok(step) = env::var(STEP) {
-        store.set_hooks(Some(Arc::new(DieAt { step, left: AtomicU64::new(20) })));
-    }
-    let out = io::stdout();
-    let said = |line: String| {
-        let mut out = out.lock();
-        writeln!(out, "{line}").unwrap();
-        out.flush().unwrap();
-    };
     let source = RandomSource::new(&[b"worker"]);
     let now = sealgate::clock::Clock::now(&SystemClock);
     threads(3, |i| {
@@ -206,23 +192,23 @@ fn worker_with_versions_to_be_killed() {
                 0..=1 => {
                     let body: Vec<u8> = (0..=(state >> 40) % 50_000).map(|b| (b ^ state) as u8).collect();
                     let digest = hex(&sha256(&[&body]));
-                    said(format!("@{k} trying write {digest}"));
+                    said(&format!("@{k} trying write {digest}"));
                     let id = put(&store, k.as_bytes(), &body, WriteCondition::None).unwrap().version.unwrap();
-                    said(format!("@{k} done {id} {digest}"));
+                    said(&format!("@{k} done {id} {digest}"));
                 }
                 2 => {
-                    said(format!("@{k} trying write -"));
+                    said(&format!("@{k} trying write -"));
                     let deleted = store.delete_version(&bucket(), Deletion::of(key(&k), None)).unwrap();
-                    said(format!("@{k} done {} -", deleted.version.unwrap()));
+                    said(&format!("@{k} done {} -", deleted.version.unwrap()));
                 }
                 _ => {
                     let versions = pages(&store, 1000);
                     let mine: Vec<_> = versions.iter().filter(|version| version.key == key(&k)).collect();
                     // the newest as well as any other one
                     let Some(version) = mine.get((state >> 33) as usize % mine.len().max(1)) else { continue };
-                    said(format!("@{k} trying delete {}", version.version));
+                    said(&format!("@{k} trying delete {}", version.version));
                     store.delete_version(&bucket(), Deletion::of(key(&k), Some(version.version))).unwrap();
-                    said(format!("@{k} done {} gone", version.version));
+                    said(&format!("@{k} done {} gone", version.version));
                 }
             }
         }
