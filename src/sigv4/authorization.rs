@@ -332,18 +332,20 @@ fn from_query(request: &RequestView<'_>, query: &Query, region: &str, now: Times
     if date.short() != scope.date() {
         return Err(AuthError::Query("the Credential's date is not that of X-Amz-Date"));
     }
-    let digits = !expires.is_empty() && expires.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = expires.strip_prefix('-').unwrap_or(expires);
+    let digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let expires = expires
-        .parse::<u64>()
+        .parse::<i64>()
         .ok()
-        .filter(|seconds| digits && (1..=MAX_EXPIRES_SECONDS).contains(seconds))
+        .map(|seconds| u64::try_from(seconds).unwrap_or(0))
+        .filter(|seconds| digits && *seconds <= MAX_EXPIRES_SECONDS)
         .ok_or(AuthError::Query("X-Amz-Expires must be a number of seconds from 1 to 604800"))?;
     let made = date.timestamp().unix_millis();
     if now.unix_millis().saturating_add(MAX_SKEW_MILLIS) < made {
         return Err(AuthError::NotYetValid);
     }
-    // as S3: the expiry has no allowance for skew
-    if now.unix_millis() > made.saturating_add(expires * 1000) {
+    // as S3: the expiry has no allowance for skew; a URL that ends before it begins was never good
+    if expires == 0 || now.unix_millis() > made.saturating_add(expires * 1000) {
         return Err(AuthError::Expired);
     }
     let signature =

@@ -236,10 +236,15 @@ fn a_presigned_url_lives_for_its_time() {
     }
     assert_eq!(Made::presigned().verdict_at(at(-901)), Err(AuthError::NotYetValid));
     assert_eq!(Made::presigned().verdict_at(at(86_401)), Err(AuthError::Expired));
-    for bad in ["0", "604801", "-1", "+1", "1.5", "", "99999999999999999999", " 1"] {
-        let made =
-            Made::presigned().replaced("Expires=86400", &format!("Expires={}", encode(bad.as_bytes(), Slash::Encode)));
-        assert!(matches!(made.verdict(), Err(AuthError::Query(_))), "{bad}");
+    let of = |expires: &str| {
+        let parameter = format!("Expires={}", encode(expires.as_bytes(), Slash::Encode));
+        Made::presigned().replaced("Expires=86400", &parameter).verdict()
+    };
+    for ended in ["0", "-1", "-1000"] {
+        assert_eq!(of(ended), Err(AuthError::Expired), "{ended}");
+    }
+    for bad in ["604801", "+1", "--1", "-", "1.5", "", "99999999999999999999", "-99999999999999999999", " 1"] {
+        assert!(matches!(of(bad), Err(AuthError::Query(_))), "{bad}");
     }
     assert_eq!(
         Made::presigned().replaced("Expires=86400", "Expires=86401").verdict(),
