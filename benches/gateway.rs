@@ -82,6 +82,7 @@ impl Handler for Origin {
             let result = ListBucketResult {
                 name: "b".to_owned(),
                 prefix: String::new(),
+                prefix_as_text: None,
                 delimiter: None,
                 max_keys: 1000,
                 is_truncated: false,
@@ -504,7 +505,7 @@ async fn start_embedded(folder: &Path) -> SocketAddr {
     }
     let secret = Arc::new(Secret::from_text(&Zeroizing::new("secret of the bench".to_owned())));
     let credential = (AccessKeyId::parse("AKBENCH").unwrap(), secret);
-    start_store(Arc::new(Face::new(store, "us-east-1", credential, clock)), ServerSettings::default()).await
+    start_store(Arc::new(Face::new(store, "us-east-1", [credential], clock)), ServerSettings::default()).await
 }
 
 /// A body of so many bytes, all the same.

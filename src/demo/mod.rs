@@ -231,7 +231,7 @@ impl Demo {
         let store = opened.map_err(|_| DemoError::Wrong("the store was not opened"))??;
         let (listener, store_address) = bind(if port == 0 { 0 } else { port.saturating_add(1) }).await?;
         let id = AccessKeyId::parse(&provider.access_key_id).ok_or(DemoError::Wrong("an access key id"))?;
-        let face = Face::new(store, REGION, (id, Arc::clone(&provider.secret)), clock);
+        let face = Face::new(store, REGION, [(id, Arc::clone(&provider.secret))], clock);
         let (stop_store, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             let (settings, stats) = (ServerSettings::default(), Arc::new(ServerStats::default()));

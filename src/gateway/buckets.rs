@@ -1,6 +1,7 @@
 //! Buckets: list, create, delete, head, location.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -11,6 +12,7 @@ use super::headers::{forwarded, forwarded_to_reads};
 use super::list::{From, Kind};
 use super::policy::{Place, Policy, Right};
 use super::records::{Record, UploadNames, UploadNote};
+use super::settings::BucketRule;
 use super::upstream::discard_answer;
 use crate::clock::Timestamp;
 use crate::ingress::answer::document;
@@ -25,7 +27,7 @@ use crate::s3::xml::{
 };
 use crate::sigv4::uri::Query;
 use crate::store::settings::Profile;
-use crate::store::{Payload, StoreRequest, Upstream};
+use crate::store::{Payload, StoreError, StoreRequest, Upstream};
 
 /// The longest page of buckets: 10 000 of them.
 const MAX_ANSWER_LEN: usize = 4 << 20;
@@ -65,8 +67,9 @@ impl Call<'_> {
         let is_wanted =
             |name: &str| prefix.is_none_or(|prefix| name.starts_with(prefix)) && token.is_none_or(|token| name > token);
         let mut found: BTreeMap<String, Timestamp> = BTreeMap::new();
-        let mut upstreams: Vec<&str> =
-            self.core.policy.rules_of(self.caller).map(|rule| rule.upstream.as_str()).collect();
+        let is_asked = |rule: &&Arc<BucketRule>| !self.caller.is_anonymous() || rule.anonymous.is_some();
+        let rules = self.core.policy.rules_of(self.caller).filter(is_asked);
+        let mut upstreams: Vec<&str> = rules.map(|rule| rule.upstream.as_str()).collect();
         upstreams.sort_unstable();
         upstreams.dedup();
         for name in upstreams {
@@ -100,8 +103,10 @@ impl Call<'_> {
             (buckets.len() > max).then(|| buckets.get(max - 1).map(|last| last.name.clone())).flatten();
         buckets.truncate(max);
         let owner = Owner { id: self.caller.rule.tenant.as_str().to_owned(), display_name: None };
+        // nobody owns none
+        let owner = Some(owner).filter(|_| !self.caller.is_anonymous());
         let prefix = prefix.map(str::to_owned);
-        let result = ListAllMyBucketsResult { owner: Some(owner), buckets, continuation_token, prefix };
+        let result = ListAllMyBucketsResult { owner, buckets, continuation_token, prefix };
         Ok(document(result.to_xml()))
     }
 
@@ -124,7 +129,11 @@ impl Call<'_> {
             query.push("continuation-token", token.as_str());
         }
         let request = StoreRequest { bucket: None, query, ..self.exchange.request(self.caller) };
-        let answer = self.exchange.send(upstream, request).await?;
+        let answer = self.exchange.send(upstream, request).await.map_err(|error| match error {
+            // Amazon S3 sends nobody to the page of its product
+            StoreError::Redirected if self.caller.is_anonymous() => ErrorCode::AccessDenied.into(),
+            error => Failure::from(error),
+        })?;
         let document = self.core.read_document(self.exchange, answer, MAX_ANSWER_LEN).await?;
         let page = ListAllMyBucketsResult::parse(&document.bytes)?;
         match page.continuation_token {
@@ -216,7 +225,8 @@ impl Call<'_> {
 
     /// Aborts all unfinished uploads to a bucket in which nothing but their records is; whether it was so.
     async fn clear_bucket(&self, place: &Place) -> Result<bool, Failure> {
-        let listing = Listing { prefix: String::new(), delimiter: None, max: MAX_PAGE, encoding: KeyEncoding::Url };
+        let (prefix, encoding) = (String::new(), KeyEncoding::Url);
+        let listing = Listing { prefix, delimiter: None, max: MAX_PAGE, encoding, unordered: false };
         let (start, kind) = (From::default(), Kind::Versions);
         let page = self.page::<ListVersionsResult>(place, &listing, &start, MAX_PAGE, kind).await;
         let (entries, is_truncated): (Vec<Entry>, bool) = match page {

@@ -168,7 +168,8 @@ impl Call<'_> {
         let envelope = &opening.envelope;
         let sealed = self.core.seal_header(place, &context, envelope.body(), &mut metadata, envelope.dek()).await?;
         let etag = opening.source.etag.clone().ok_or_else(|| Failure::ours("a source that is not pinned"))?;
-        let mut from = format!("/{}/{}", source.place.upstream_name, encode(source.key.as_bytes(), Slash::Keep));
+        // without a slash before it: policies compare it so
+        let mut from = format!("{}/{}", source.place.upstream_name, encode(source.key.as_bytes(), Slash::Keep));
         if let Some(version) = &source.version_id {
             from.push_str("?versionId=");
             from.push_str(&encode(version.as_bytes(), Slash::Encode));

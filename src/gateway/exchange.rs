@@ -208,7 +208,7 @@ impl Exchange {
         }
         let begun = Instant::now();
         // one place for each request of a client's, until it is answered: further ones for it wait for nobody
-        self.place.get_or_try_init(|| upstream.place(request.identity)).await?;
+        self.place.get_or_try_init(|| upstream.place(request.identity, self.is_signed())).await?;
         let answer = upstream.send_within(request).await;
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);

@@ -12,11 +12,13 @@ use super::records::{BEHIND_RESERVED, RESERVED_PREFIX, behind, is_reserved};
 use crate::format::geometry::plaintext_len;
 use crate::ingress::answer::document;
 use crate::net::body::Body;
-use crate::s3::operation::Listing;
+use crate::s3::error::S3Error;
+use crate::s3::operation::{Listing, UNORDERED};
 use crate::s3::target::BucketName;
-use crate::s3::xml::{KeyEncoding, ListBucketResult, ListedObject, Page, XmlError, unquoted};
+use crate::s3::xml::{KeyEncoding, ListBucketResult, ListedObject, MAX_PAGE, Page, XmlError, unquoted};
 use crate::sigv4::uri::Query;
 use crate::store::StoreRequest;
+use crate::store::settings::Profile;
 
 /// The longest page: 1000 keys of 1024 bytes, percent-encoded, with all that stands around them.
 const MAX_PAGE_LEN: usize = 4 << 20;
@@ -24,6 +26,8 @@ const MAX_PAGE_LEN: usize = 4 << 20;
 const MAX_KEY_LEN: usize = 1024;
 /// A page is asked for again at most this often because all of its end was the gateway's own.
 const MAX_ROUNDS: usize = 8;
+/// And one in no order, where nobody can go on behind all of those: ten uploads whose parts all wait have so many.
+const MAX_UNORDERED_ROUNDS: usize = 100;
 
 /// An ETag in a list, with its quotes, as it is shown.
 pub(super) fn listed_etag(etag: &str) -> String {
@@ -118,6 +122,8 @@ impl Listed for ListBucketResult {
         name.clone_into(&mut self.name);
         self.encoding = listing.encoding;
         self.prefix.clone_from(&listing.prefix);
+        // as the client hears it from the store, which may say no other
+        self.prefix_as_text.take_if(|text| *text != listing.prefix);
         self.delimiter.clone_from(&listing.delimiter);
         self.max_keys = listing.max;
     }
@@ -140,7 +146,7 @@ impl Call<'_> {
         let place = self.listed(bucket)?;
         let after = Some(marker.to_owned()).filter(|marker| !marker.is_empty());
         let from = From { after, ..From::default() };
-        let mut result: ListBucketResult = self.pages(&place, listing, from, Kind::V1).await?;
+        let mut result = self.page_of(&place, listing, from, Kind::V1).await?;
         if let Page::V1 { marker: echoed, .. } = &mut result.page {
             marker.clone_into(echoed);
         }
@@ -158,7 +164,7 @@ impl Call<'_> {
         let place = self.listed(bucket)?;
         let (token_owned, after) = (token.map(str::to_owned), start_after.map(str::to_owned));
         let from = From { token: token_owned, after, version_id: None };
-        let mut result: ListBucketResult = self.pages(&place, listing, from, Kind::V2 { fetch_owner }).await?;
+        let mut result = self.page_of(&place, listing, from, Kind::V2 { fetch_owner }).await?;
         if let Page::V2 { key_count, continuation_token, start_after: echoed, .. } = &mut result.page {
             *key_count = u32::try_from(result.contents.len() + result.common_prefixes.len()).unwrap_or(u32::MAX);
             *continuation_token = token.map(str::to_owned);
@@ -171,6 +177,58 @@ impl Call<'_> {
         let place = self.core.policy.place(self.caller, bucket, Right::List)?;
         self.exchange.note_place(&place);
         Ok(place)
+    }
+
+    async fn page_of(
+        &self,
+        place: &Place,
+        listing: &Listing,
+        from: From,
+        kind: Kind,
+    ) -> Result<ListBucketResult, Failure> {
+        match (listing.unordered, place.upstream.profile()) {
+            (false, _) => self.pages(place, listing, from, kind).await,
+            (true, Profile::Ceph) => self.unordered_page(place, listing, from, kind).await,
+            (true, _) => Err(S3Error::not_implemented("The query parameter allow-unordered").into()),
+        }
+    }
+
+    /// A page in no order, without the gateway's own keys. To the store its place is the last key that it showed; the token of a
+    /// next page is that key.
+    async fn unordered_page(
+        &self,
+        place: &Place,
+        listing: &Listing,
+        mut from: From,
+        kind: Kind,
+    ) -> Result<ListBucketResult, Failure> {
+        from = From { after: from.token.or(from.after), ..From::default() };
+        let max = usize::try_from(listing.max).unwrap_or(usize::MAX);
+        // among many keys of the gateway's own it goes on by long pages
+        for asked in std::iter::once(listing.max).chain(std::iter::repeat_n(MAX_PAGE, MAX_UNORDERED_ROUNDS)) {
+            let mut page: ListBucketResult = self.page(place, listing, &from, asked, kind).await?;
+            let last = page.contents.last().map(|object| object.key.clone());
+            page.contents.retain(|object| !is_reserved(object.key.as_bytes()));
+            page.common_prefixes.clear();
+            page.is_truncated |= page.contents.len() > max;
+            page.contents.truncate(max);
+            if page.is_truncated && page.contents.is_empty() && listing.max > 0 {
+                let is_further = last.is_some() && last != from.after;
+                from.after = last.filter(|_| is_further);
+                if from.after.is_some() {
+                    continue;
+                }
+                break;
+            }
+            let shown = page.contents.last().map(|object| object.key.clone()).filter(|_| page.is_truncated);
+            match &mut page.page {
+                Page::V1 { next_marker, .. } => *next_marker = shown,
+                Page::V2 { next_continuation_token, .. } => *next_continuation_token = shown,
+            }
+            page.echo(place.bucket.as_str(), listing);
+            return Ok(page);
+        }
+        Err(pages_do_not_go_on())
     }
 
     /// A page without the gateway's own keys. Where they were its end, the next page is asked for behind them: a client that
@@ -213,7 +271,7 @@ impl Call<'_> {
             from = From { after: Some(behind), ..From::default() };
             whole = Some(page);
         }
-        Err(Failure::upstream("the store's pages do not go on"))
+        Err(pages_do_not_go_on())
     }
 
     /// A delimiter within the reserved prefix makes it look like a common prefix of other keys. Whether it is one too is
@@ -224,7 +282,7 @@ impl Call<'_> {
             return Ok(());
         };
         let Some(prefix) = prefixes.get(at).cloned() else { return Ok(()) };
-        let listing = Listing { prefix, delimiter: None, max: 1, encoding: KeyEncoding::Url };
+        let listing = Listing { prefix, delimiter: None, max: 1, encoding: KeyEncoding::Url, unordered: false };
         for after in [None, Some(BEHIND_RESERVED.to_owned())] {
             let from = From { after, ..From::default() };
             let mut found: P = self.page(place, &listing, &from, 1, P::PROBE).await?;
@@ -264,6 +322,9 @@ impl Call<'_> {
             query.push("prefix", listing.prefix.as_str());
         }
         query.push("max-keys", max.to_string());
+        if listing.unordered {
+            query.push(UNORDERED, "true");
+        }
         // names that XML cannot hold come through so, whatever the client asks for
         query.push("encoding-type", "url");
         let optional = [
@@ -296,6 +357,10 @@ impl Call<'_> {
         entries.iter_mut().for_each(P::show);
         Ok(page)
     }
+}
+
+fn pages_do_not_go_on() -> Failure {
+    Failure::upstream("the store's pages do not go on")
 }
 
 /// Takes the gateway's own keys out of a page. If the last name of the page was one: what is behind all that begin like it.

@@ -232,13 +232,18 @@ impl Policy {
         self.callers.get(id).ok_or_else(|| ErrorCode::InvalidAccessKeyId.into())
     }
 
-    /// Who asks without a signature. The bucket tells whose it is; a name that two tenants give to a bucket tells nothing.
+    /// Who asks without a signature. The bucket tells whose it is; a name that two tenants give to a bucket tells nothing. A list of
+    /// buckets is asked of the only tenant who opens any.
     pub(super) fn nobody(&self, operation: &Operation) -> Result<&Arc<Caller>, Failure> {
         let is_preflight = matches!(operation, Operation::Preflight { .. });
         // in the same words whether the bucket is there or not
         let denied = || Failure::from(if is_preflight { ErrorCode::AccessForbidden } else { ErrorCode::AccessDenied });
-        let bucket = operation.bucket().ok_or_else(denied)?;
+        let bucket = match operation {
+            Operation::ListBuckets { .. } => None,
+            other => Some(other.bucket().ok_or_else(denied)?),
+        };
         let mut found = self.anonymous.iter().filter(|caller| {
+            let Some(bucket) = bucket else { return self.rules_of(caller).any(|rule| rule.anonymous.is_some()) };
             let rule = BucketRule::chosen(self.rules_of(caller).cloned(), bucket.as_str());
             rule.is_some_and(|rule| is_preflight || rule.anonymous.is_some())
         });
@@ -255,6 +260,14 @@ impl Policy {
 
     pub(super) fn upstream(&self, name: &str) -> Result<&Arc<Upstream>, Failure> {
         self.upstreams.get(name).ok_or_else(|| Failure::ours("a bucket names an upstream that is not configured"))
+    }
+
+    /// Whether records of uploads lie in a bucket: no application reaches it, though its name fits a pattern.
+    fn is_own_bucket(&self, upstream: &Upstream, name: &str) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.state_bucket.as_deref() == Some(name)
+                && self.upstreams.get(&rule.upstream).is_some_and(|other| other.endpoint() == upstream.endpoint())
+        })
     }
 
     /// Whether the caller's list of buckets has this one.
@@ -277,8 +290,12 @@ impl Policy {
             return Err(ErrorCode::AccessDenied.into());
         }
         let names = rule.names(bucket)?.ok_or(S3Error::from(ErrorCode::NoSuchBucket))?;
+        let upstream = self.upstream(&rule.upstream)?;
+        if self.is_own_bucket(upstream, &names.upstream_name) {
+            return Err(ErrorCode::AccessDenied.into());
+        }
         Ok(Place {
-            upstream: Arc::clone(self.upstream(&rule.upstream)?),
+            upstream: Arc::clone(upstream),
             caller: Arc::clone(caller),
             bucket: bucket.clone(),
             upstream_name: names.upstream_name,

@@ -1,6 +1,6 @@
 //! The gateway's policy: which buckets there are, who may do what, and how much of it.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +140,15 @@ impl std::fmt::Display for Template {
     }
 }
 
+/// What stands in an id for what a name's star stands for. Ids have no dots: where there is one, `-` is written `--`, a dot `-0`,
+/// and a dash ends it. As no bucket's name ends so, no two names have one id.
+fn part_of_id(rest: &str) -> Cow<'_, str> {
+    if !rest.contains('.') {
+        return rest.into();
+    }
+    (rest.replace('-', "--").replace('.', "-0") + "-").into()
+}
+
 /// One `[[bucket]]`.
 pub struct BucketRule {
     /// What applications say.
@@ -208,7 +217,7 @@ impl BucketRule {
         let Some(rest) = self.name.matched(name.as_str()) else { return Ok(None) };
         let upstream_name = self.upstream_name.expand(rest);
         BucketName::parse(&upstream_name).map_err(|_| S3Error::from(ErrorCode::InvalidBucketName))?;
-        let id = self.id.expand(rest).parse().map_err(|_| S3Error::from(ErrorCode::InvalidBucketName))?;
+        let id = self.id.expand(&part_of_id(rest)).parse().map_err(|_| S3Error::from(ErrorCode::InvalidBucketName))?;
         Ok(Some(BucketNames { upstream_name, id }))
     }
 }
@@ -288,4 +297,28 @@ pub struct Settings {
     pub buckets: Vec<BucketRule>,
     /// The credentials.
     pub credentials: Vec<CredentialRule>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn names_with_dots_have_ids_of_their_own() {
+        assert_eq!(part_of_id("aaa-111"), "aaa-111");
+        assert_eq!(part_of_id("www.example.com"), "www-0example-0com-");
+        // all that a star can stand for, up to six characters of an alphabet that has what matters
+        let mut all: Vec<String> = vec![String::new()];
+        let mut seen: HashMap<String, String> = HashMap::new();
+        for _ in 0..6 {
+            all = all.iter().flat_map(|text| ["a", "0", "-", "."].map(|letter| format!("{text}{letter}"))).collect();
+            for rest in all.iter().filter(|rest| rest.ends_with(['a', '0'])) {
+                let id = part_of_id(rest).into_owned();
+                assert!(id.parse::<BucketId>().is_ok(), "{rest}");
+                assert_eq!(seen.insert(id.clone(), rest.clone()), None, "{rest} and another are {id}");
+            }
+        }
+    }
 }

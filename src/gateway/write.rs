@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 use super::envelope::SealedHeader;
 use super::error::Failure;
@@ -35,6 +35,9 @@ use crate::store::{Answer, Payload, StoreRequest};
 
 /// Longer metadata has no room for an MD5 beside it; the trailer has it all the same.
 const ROOM_WITH_MD5: usize = 1280;
+
+/// What a client expects that sends no body before it is asked for.
+const EXPECTED: &str = "100-continue";
 
 /// The condition of a write, as the store must judge it.
 fn to_store(condition: &WriteCondition, place: &Place) -> Result<HeaderMap, Failure> {
@@ -115,7 +118,7 @@ impl Call<'_> {
         let body = self.take_body();
         let mut ingress = self.accepted.body(body, is_wanted, None, memory)?;
         let len = ingress.len();
-        let short = usize::try_from(len).ok().filter(|_| len <= place.rule.verify_whole);
+        let short = usize::try_from(len).ok().filter(|_| len <= place.rule.verify_whole && !self.waits_for_store());
         let Some(short) = short.filter(|_| is_wanted && metadata.content_md5().is_none()) else {
             return Ok((Plaintext::Ingress(Box::new(ingress)), len));
         };
@@ -189,6 +192,9 @@ impl Call<'_> {
         let record = self.core.recovery_record(place, sealed.wrapped.kek_id, &dek).await?;
         headers.insert(ENVELOPE, sealed.value()?);
         headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
+        if matches!(plaintext, Plaintext::Ingress(_)) {
+            headers.extend(self.expected());
+        }
         let sealer = ObjectSealer::new(&dek, salt, len)?;
         let verified = VerifiedSlot::default();
         let keys = ObjectKeys { dek, record, carried };
@@ -203,6 +209,18 @@ impl Call<'_> {
         };
         let answer = self.send_body(place, request).await?;
         Ok((answer, verified.take()?))
+    }
+
+    /// Whether the body is not asked for before the store asks for it: of who signs nothing, the store alone says whether they
+    /// may write.
+    fn waits_for_store(&self) -> bool {
+        let expected = self.accepted.headers.get(header::EXPECT);
+        self.caller.is_anonymous() && expected.is_some_and(|expected| expected == EXPECTED)
+    }
+
+    /// What of that the store is told, with a body that the client sends.
+    pub(super) fn expected(&self) -> Option<(HeaderName, HeaderValue)> {
+        self.waits_for_store().then_some((header::EXPECT, HeaderValue::from_static(EXPECTED)))
     }
 
     /// Sends a request whose body is made on the way: if the body was given up, that is the reason, not the store's.

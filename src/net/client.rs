@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -21,7 +21,8 @@ use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::body::{Body, BodyError};
@@ -33,6 +34,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a connection may take to be ready for the next request.
 const READY_LIMIT: Duration = Duration::from_millis(200);
+
+/// How long a body waits for the 100 Continue that its request expects: not every origin sends one.
+const CONTINUE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
@@ -209,7 +213,8 @@ impl Client {
     }
 
     /// Sends a request, whose URI is origin-form and whose `Host` is set, and gives the answer once its head is there. The
-    /// answer may come before the request was sent whole.
+    /// answer may come before the request was sent whole. With `Expect: 100-continue` nothing is asked of its body before the
+    /// origin asks for that.
     ///
     /// Dropping the future, or the answer's body before its end, cuts the connection: what the origin has by then is short.
     ///
@@ -217,6 +222,7 @@ impl Client {
     pub async fn send(&self, request: Request<Body>, idle_limit: Duration) -> Result<Response<Body>, ClientError> {
         let mut connection = self.connection(idle_limit).await?;
         let progress = Arc::new(Progress::new());
+        let request = if request.headers().contains_key(header::EXPECT) { Expecting::of(request) } else { request };
         let request = {
             let progress = Arc::clone(&progress);
             request.map(|body| {
@@ -411,6 +417,66 @@ impl HttpBody for Watched {
     }
 }
 
+/// A body that waits until it is asked for. Where the answer comes without that, it never is.
+struct Expecting {
+    body: Body,
+    /// Who asks; `None` once somebody has, or nobody will.
+    asked: Option<oneshot::Receiver<()>>,
+    limit: Pin<Box<Sleep>>,
+    is_wanted: bool,
+}
+
+impl Expecting {
+    fn of(request: Request<Body>) -> Request<Body> {
+        let (ask, asked) = oneshot::channel();
+        let limit = Box::pin(sleep(CONTINUE_LIMIT));
+        let mut request = request.map(|body| Self { body, asked: Some(asked), limit, is_wanted: false }.boxed_unsync());
+        let ask = Mutex::new(Some(ask));
+        // dropped with the head of the answer
+        hyper::ext::on_informational(&mut request, move |said| {
+            if said.status() == StatusCode::CONTINUE
+                && let Some(ask) = ask.lock().unwrap_or_else(PoisonError::into_inner).take()
+            {
+                // whoever is asked may have gone
+                let _ = ask.send(());
+            }
+        });
+        request
+    }
+
+    fn poll_wanted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(asked) = &mut self.asked {
+            self.is_wanted = match Pin::new(asked).poll(cx) {
+                Poll::Ready(asked) => asked.is_ok(),
+                Poll::Pending => {
+                    ready!(self.limit.as_mut().poll(cx));
+                    true
+                }
+            };
+            self.asked = None;
+        }
+        if self.is_wanted { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl HttpBody for Expecting {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        ready!(self.poll_wanted(cx));
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// An answer's body, which drives its connection. At its end the connection goes back to the pool, if the request was sent
 /// whole; otherwise it is cut.
 struct Returning {
@@ -526,6 +592,69 @@ mod tests {
         ask(&client).await;
         assert_eq!(told.recv().await, Some(true), "and another one is opened");
         assert_eq!(timeout(Duration::from_secs(5), told.recv()).await.unwrap(), Some(false), "and swept as the first");
+    }
+
+    /// A server that says `said` to a head, and then `answer` once a body of five bytes is there, or at once if `said` is empty;
+    /// it tells what it had heard by then.
+    async fn asking(said: &'static str, answer: &'static str) -> (Uri, oneshot::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"\r\n\r\n") {
+                heard.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(said.as_bytes()).await.unwrap();
+            while answer.starts_with("HTTP/1.1 2") && !heard.ends_with(b"\r\n\r\nhello") {
+                heard.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = timeout(Duration::from_millis(1500), stream.read_to_end(&mut heard)).await;
+            tell.send(String::from_utf8(heard).unwrap()).unwrap();
+        });
+        (endpoint, told)
+    }
+
+    /// A body of five bytes that notes whether it was asked for.
+    struct Noted(Option<Bytes>, Arc<AtomicBool>);
+
+    impl HttpBody for Noted {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            self.1.store(true, Ordering::Relaxed);
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_waits_until_it_is_asked_for() {
+        const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        const NO: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+        for (said, answer, status, is_sent) in [
+            ("HTTP/1.1 100 Continue\r\n\r\n", DONE, 200, true),
+            ("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n", DONE, 200, true),
+            // one that does not speak of it
+            ("", DONE, 200, true),
+            ("", NO, 403, false),
+        ] {
+            let (endpoint, told) = asking(said, answer).await;
+            let client = client(endpoint, Duration::from_secs(5));
+            let was_asked = Arc::new(AtomicBool::new(false));
+            let body = Noted(Some(Bytes::from_static(b"hello")), Arc::clone(&was_asked)).boxed_unsync();
+            let request = Request::put("/").header("host", "x").header("expect", "100-continue");
+            let request = request.header("content-length", "5").body(body).unwrap();
+            let begun = Instant::now();
+            let answer = client.send(request, Duration::MAX).await.unwrap();
+            let waited = begun.elapsed();
+            assert_eq!((answer.status().as_u16(), was_asked.load(Ordering::Relaxed)), (status, is_sent), "{said}");
+            assert_eq!(waited >= CONTINUE_LIMIT, said.is_empty() && is_sent, "{said}: {waited:?}");
+            drop(answer);
+            assert_eq!(told.await.unwrap().ends_with("hello"), is_sent, "{said}");
+        }
     }
 
     #[tokio::test]

@@ -4,12 +4,17 @@
 //! `x-amz-*` header could change what the known ones mean, and a provider's new API must not become a leak. All that is
 //! allowed is listed on this page. Sources: "Actions" of the Amazon S3 API Reference; "Common Request Headers".
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
 use super::error::{ErrorCode, S3Error};
 use super::form::is_form;
 use super::metadata::is_field_name;
 use super::range::RangeSpec;
 use super::target::{BucketName, Target, object_key};
 use super::xml::{KeyEncoding, MAX_PAGE};
+use crate::digest::{ChecksumAlgorithm, checksum};
 use crate::object::{ObjectKey, PartNumber};
 use crate::sigv4::uri::{self, Plus, Query};
 use crate::sigv4::{HeaderField, Headers, PRESIGNED};
@@ -97,6 +102,13 @@ pub const RESPONSE_PARAMETERS: [(&str, &str); 6] = [
     ("response-content-encoding", "content-encoding"),
 ];
 
+/// What S3 adds to the address that a form's `success_action_redirect` names. It means nothing to what is there, which may be
+/// an object or a list.
+const REDIRECT_PARAMETERS: [&str; 3] = ["bucket", "key", "etag"];
+
+/// By which Ceph is asked for a list in no order.
+pub const UNORDERED: &str = "allow-unordered";
+
 /// What is done with a header of that name; `None`: it is refused.
 #[must_use]
 pub fn amz_header_use(name: &str) -> Option<HeaderUse> {
@@ -105,6 +117,30 @@ pub fn amz_header_use(name: &str) -> Option<HeaderUse> {
         return Some(HeaderUse::Handled);
     }
     AMZ_HEADERS.iter().find(|(allowed, _)| *allowed == name).map(|(_, header_use)| *header_use)
+}
+
+/// The end of the names of SSE-C's headers: which algorithm, which key, and its MD5.
+const CUSTOMER_KEY: [&str; 3] = ["algorithm", "key", "key-md5"];
+const CUSTOMER_KEYS: [&str; 2] =
+    ["x-amz-server-side-encryption-customer-", "x-amz-copy-source-server-side-encryption-customer-"];
+
+/// A key that the client hands to the provider. One that is not whole is refused as the store would, any other as what is
+/// not done here: the provider would have a key.
+fn refuse_customer_key(headers: Headers<'_>, query: &Query, start: &str) -> S3Error {
+    let wrong = |message| S3Error::new(ErrorCode::InvalidArgument, message);
+    let [algorithm, key, md5] = CUSTOMER_KEY.map(|end| {
+        let name = format!("{start}{end}");
+        let mut in_query = query.parameters().iter().filter(|p| p.name.eq_ignore_ascii_case(name.as_bytes()));
+        headers.one(&name).ok().flatten().or_else(|| in_query.next().map(|p| p.value.as_slice()))
+    });
+    if algorithm != Some(b"AES256") {
+        return wrong("SSE-C needs a valid encryption algorithm.");
+    }
+    let key = key.and_then(|key| STANDARD.decode(key).ok()).map(Zeroizing::new).filter(|key| key.len() == 32);
+    let Some(key) = key else { return wrong("SSE-C needs an appropriate secret key.") };
+    let expected = checksum(ChecksumAlgorithm::Md5, &key);
+    let is_its = md5.and_then(|md5| STANDARD.decode(md5).ok()).is_some_and(|md5| md5 == expected.as_bytes());
+    if is_its { S3Error::not_implemented("SSE-C") } else { wrong("The MD5 that was given for SSE-C is not its key's.") }
 }
 
 fn is_amz(name: &str) -> bool {
@@ -117,6 +153,10 @@ fn is_amz(name: &str) -> bool {
 /// Call it for a request whose signature holds: both places are signed.
 pub fn effective_headers<'a>(headers: Headers<'a>, query: &'a Query) -> Result<Vec<HeaderField<'a>>, S3Error> {
     let refusal = |name: &str| {
+        let lower = name.to_ascii_lowercase();
+        if let Some(start) = CUSTOMER_KEYS.into_iter().find(|start| lower.starts_with(start)) {
+            return refuse_customer_key(headers, query, start);
+        }
         let shown: String = name.chars().take(64).filter(char::is_ascii_graphic).collect();
         S3Error::not_implemented(&format!("The header {shown}")).with("Header", shown)
     };
@@ -236,6 +276,8 @@ pub struct Listing {
     pub max: u32,
     /// How names are written.
     pub encoding: KeyEncoding,
+    /// Whether they may stand in any order: an extension of Ceph's.
+    pub unordered: bool,
 }
 
 /// What is done with an object's tags.
@@ -644,7 +686,11 @@ impl Parameters<'_> {
             Some(_) => return Err(S3Error::argument("encoding-type", "Invalid Encoding Method specified in Request")),
         };
         let (prefix, delimiter) = (self.text("prefix")?.unwrap_or_default(), self.filled("delimiter")?);
-        Ok(Listing { prefix, delimiter, max: self.page(max)?, encoding })
+        let unordered = self.text(UNORDERED)?.as_deref() == Some("true");
+        if unordered && delimiter.is_some() {
+            return Err(S3Error::argument(UNORDERED, "What stands in no order has no common prefixes."));
+        }
+        Ok(Listing { prefix, delimiter, max: self.page(max)?, encoding, unordered })
     }
 
     fn upload_id(&self) -> Result<String, S3Error> {
@@ -866,8 +912,8 @@ impl Operation {
             }
             _ => match parameters.filled("list-type")?.as_deref() {
                 None | Some("1") => {
-                    let names = ["list-type", "prefix", "delimiter", "encoding-type", "max-keys", "marker"];
-                    parameters.only(&names)?;
+                    let names = ["list-type", "prefix", "delimiter", "encoding-type", "max-keys", "marker", UNORDERED];
+                    parameters.only(&[&names[..], &REDIRECT_PARAMETERS].concat())?;
                     let marker = parameters.text("marker")?.unwrap_or_default();
                     Ok(Self::ListObjects { bucket, listing: parameters.listing("max-keys")?, marker })
                 }
@@ -881,6 +927,7 @@ impl Operation {
                         "continuation-token",
                         "start-after",
                         "fetch-owner",
+                        UNORDERED,
                     ])?;
                     Ok(Self::ListObjectsV2 {
                         bucket,
@@ -906,6 +953,7 @@ impl Operation {
         match method {
             "GET" | "HEAD" if !uploads => {
                 let mut allowed = vec!["versionId", "partNumber"];
+                allowed.extend(REDIRECT_PARAMETERS);
                 allowed.extend(RESPONSE_PARAMETERS.iter().map(|(name, _)| *name));
                 parameters.only(&allowed)?;
                 let mut overrides = Vec::new();
@@ -1086,6 +1134,8 @@ mod tests {
             ("GET", "/bkt", "location", "GetBucketLocation"),
             ("GET", "/bkt", "", "ListObjects"),
             ("GET", "/bkt", "prefix=a&delimiter=/&max-keys=2&marker=b&encoding-type=url", "ListObjects"),
+            ("GET", "/bkt", "bucket=b&key=k&etag=%22e%22", "ListObjects"),
+            ("GET", "/bkt/done.html", "bucket=b&key=k&etag=%22e%22", "GetObject"),
             ("GET", "/bkt", "list-type=2&start-after=a&continuation-token=t&fetch-owner=true", "ListObjectsV2"),
             ("GET", "/bkt", "uploads&key-marker=a&upload-id-marker=b&max-uploads=1", "ListMultipartUploads"),
             ("POST", "/bkt", "delete", "DeleteObjects"),
@@ -1142,6 +1192,7 @@ mod tests {
             ("PUT", "/bkt/k", "newFeature=1"),
             ("GET", "/bkt", "prefix=a&Prefix=b"),
             ("PUT", "/bkt/k", "versionId=v"),
+            ("PUT", "/bkt/k", "bucket=b&key=k&etag=e"),
             ("GET", "/bkt", "acl&versionId=v"),
             ("GET", "/bkt/k", "acl&prefix=v"),
             ("DELETE", "/bkt", "x"),
@@ -1153,7 +1204,6 @@ mod tests {
         }
         for header in [
             "x-amz-write-offset-bytes",
-            "X-Amz-Server-Side-Encryption-Customer-Key",
             "x-amz-server-side-encryption-context",
             "x-amz-website-redirect-location",
             "x-amz-security-token",
@@ -1175,6 +1225,38 @@ mod tests {
         for (header, _) in AMZ_HEADERS {
             assert!(amz_header_use(&header.to_uppercase()).is_some());
         }
+    }
+
+    #[test]
+    fn a_customer_key_is_not_handed_on() {
+        let key = STANDARD.encode([7; 32]);
+        let md5 = STANDARD.encode(checksum(ChecksumAlgorithm::Md5, &[7; 32]).as_bytes());
+        let asked = |start: &str, fields: &[(&str, &str)]| {
+            let named: Vec<_> = fields.iter().map(|(end, value)| (format!("{start}{end}"), *value)).collect();
+            let fields: Vec<_> = named.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            parse("PUT", "/bkt/k", "", &fields).err()
+        };
+        let (algorithm, key, md5) = (("algorithm", "AES256"), ("key", key.as_str()), ("key-MD5", md5.as_str()));
+        for start in ["X-Amz-Server-Side-Encryption-Customer-", CUSTOMER_KEYS[1]] {
+            let whole = asked(start, &[algorithm, key, md5]);
+            assert_eq!(whole, Some((501, ErrorCode::NotImplemented)), "what it asks for is not done");
+            for partial in [
+                &[key, md5][..],
+                &[algorithm, md5],
+                &[algorithm, key],
+                &[("algorithm", "AES128"), key, md5],
+                &[algorithm, ("key", "AAAA"), md5],
+                &[algorithm, key, ("key-md5", "AAAAAAAAAAAAAAAAAAAAAA==")],
+                &[algorithm, key, key, md5],
+            ] {
+                assert_eq!(asked(start, partial), Some((400, ErrorCode::InvalidArgument)), "{partial:?}");
+            }
+        }
+        let encoded = |text: &str| uri::encode(text.as_bytes(), uri::Slash::Encode);
+        let in_url = [algorithm, key, md5]
+            .map(|(end, value)| format!("X-Amz-Server-Side-Encryption-Customer-{end}={}", encoded(value)))
+            .join("&");
+        assert_eq!(parse("PUT", "/bkt/k", &in_url, &[]).err(), Some((501, ErrorCode::NotImplemented)));
     }
 
     #[test]
@@ -1209,6 +1291,7 @@ mod tests {
             ("GET", "/bkt", "max-keys=99999999999", ErrorCode::InvalidArgument),
             ("GET", "/bkt", "list-type=3", ErrorCode::InvalidArgument),
             ("GET", "/bkt", "encoding-type=utf", ErrorCode::InvalidArgument),
+            ("GET", "/bkt", "allow-unordered=true&delimiter=/", ErrorCode::InvalidArgument),
             ("GET", "/bkt", "prefix=%ff", ErrorCode::InvalidArgument),
             ("GET", "/bkt", "prefix=a&prefix=b", ErrorCode::InvalidArgument),
             ("GET", "/bkt/k", "versionId=", ErrorCode::InvalidArgument),

@@ -719,6 +719,8 @@ pub struct ListBucketResult {
     pub name: String,
     /// Keys begin with it.
     pub prefix: String,
+    /// The prefix as it stands in the document, where it is not written as names are: Ceph does not encode it.
+    pub prefix_as_text: Option<String>,
     /// What ends a common prefix.
     pub delimiter: Option<String>,
     /// The greatest number of entries.
@@ -742,7 +744,10 @@ impl ListBucketResult {
         let (mut xml, encoding) = (XmlWriter::new(), self.encoding);
         xml.root("ListBucketResult");
         xml.text("Name", &self.name);
-        encoding.write(&mut xml, "Prefix", &self.prefix);
+        match &self.prefix_as_text {
+            Some(text) => xml.text("Prefix", text),
+            None => encoding.write(&mut xml, "Prefix", &self.prefix),
+        }
         match &self.page {
             Page::V1 { marker, next_marker } => {
                 encoding.write(&mut xml, "Marker", marker);
@@ -804,9 +809,14 @@ impl ListBucketResult {
                 next_marker: encoding.read(&root, "NextMarker")?.filter(|key| !key.is_empty()),
             }
         };
+        let prefix = encoding.echoed(&root, "Prefix").unwrap_or_default();
+        let is_encoded = |text: &String| *text == uri::encode(prefix.as_bytes(), Slash::Keep);
+        let prefix_as_text =
+            root.owned("Prefix").filter(|text| encoding == KeyEncoding::Url && !text.is_empty() && !is_encoded(text));
         Ok(Self {
             name: root.owned("Name").unwrap_or_default(),
-            prefix: encoding.echoed(&root, "Prefix").unwrap_or_default(),
+            prefix,
+            prefix_as_text,
             delimiter: encoding.echoed(&root, "Delimiter"),
             max_keys: root.number("MaxKeys")?.unwrap_or(MAX_PAGE),
             is_truncated: root.flag("IsTruncated")?,
@@ -1903,8 +1913,8 @@ mod tests {
                 storage_class: Some("STANDARD".into()), owner: Some(owner()),
             };
             let list = ListBucketResult {
-                name: "bkt".into(), prefix: prefix.clone(), delimiter: delimiter.clone(), max_keys: 1000,
-                is_truncated: next.is_some(), encoding, page, contents: keys.iter().map(object).collect(),
+                name: "bkt".into(), prefix: prefix.clone(), prefix_as_text: None, delimiter: delimiter.clone(),
+                max_keys: 1000, is_truncated: next.is_some(), encoding, page, contents: keys.iter().map(object).collect(),
                 common_prefixes: keys.clone(),
             };
             let read = ListBucketResult::parse(list.to_xml().as_bytes(), v2);

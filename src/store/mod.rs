@@ -221,17 +221,27 @@ impl Upstream {
         }
     }
 
-    /// A place among the requests under way, waited for a while.
-    pub async fn place(&self, identity: Identity<'_>) -> Result<UnderWay, StoreError> {
-        // nobody waits for credentials in a place that others wait for
-        if let Some(issuer) = self.issuer(identity) {
-            issuer.fresh(&self.clock).await.map_err(StoreError::NoCredentials)?;
+    /// Where it is.
+    #[must_use]
+    pub const fn endpoint(&self) -> &http::Uri {
+        &self.settings.endpoint
+    }
+
+    /// Waits until there are credentials to sign with.
+    pub async fn ready(&self, identity: Identity<'_>) -> Result<(), StoreError> {
+        match self.issuer(identity) {
+            Some(issuer) => issuer.fresh(&self.clock).await.map(drop).map_err(StoreError::NoCredentials),
+            None => Ok(()),
         }
+    }
+
+    /// A place among the requests under way, waited for a while; `is_signed`: it is for somebody who signs.
+    pub async fn place(&self, identity: Identity<'_>, is_signed: bool) -> Result<UnderWay, StoreError> {
+        // nobody waits for credentials in a place that others wait for
+        self.ready(identity).await?;
         let acquire = async {
-            let unsigned = match identity {
-                Identity::Nobody => Some(Arc::clone(&self.places.unsigned).acquire_owned().await?),
-                Identity::Own | Identity::Of(_) => None,
-            };
+            let unsigned =
+                if is_signed { None } else { Some(Arc::clone(&self.places.unsigned).acquire_owned().await?) };
             Ok::<_, AcquireError>([unsigned, Some(Arc::clone(&self.places.all).acquire_owned().await?)])
         };
         let permits = timeout(self.settings.timeouts.first_byte, acquire).await;
@@ -240,7 +250,7 @@ impl Upstream {
 
     /// Sends a request in a place of its own, which it keeps until the end of its answer.
     pub async fn send(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
-        let place = self.place(request.identity).await?;
+        let place = self.place(request.identity, !matches!(request.identity, Identity::Nobody)).await?;
         Ok(self.send_within(request).await?.holding(place))
     }
 

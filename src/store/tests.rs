@@ -330,3 +330,20 @@ async fn a_program_that_takes_too_long_ends_with_all_that_it_started() {
     }
     panic!("it lives on");
 }
+
+#[tokio::test]
+async fn what_is_done_for_nobody_takes_nobodys_places() {
+    let mut upstream = upstream(1);
+    upstream.places = Places::new(4);
+    upstream.settings.timeouts.first_byte = Duration::from_millis(50);
+    let mut held = Vec::new();
+    // the gateway's own records of an upload that is nobody's
+    for identity in [Identity::Own, Identity::Nobody] {
+        held.push(upstream.place(identity, false).await.ok().unwrap());
+    }
+    assert!(matches!(upstream.place(Identity::Own, false).await, Err(StoreError::Busy)));
+    for _ in 0..2 {
+        held.push(upstream.place(Identity::Own, true).await.ok().unwrap());
+    }
+    assert!(matches!(upstream.place(Identity::Own, true).await, Err(StoreError::Busy)));
+}

@@ -59,6 +59,7 @@ impl Face {
         let result = ListBucketResult {
             name: bucket.as_str().to_owned(),
             prefix: listing.prefix.clone(),
+            prefix_as_text: None,
             delimiter: listing.delimiter.clone(),
             max_keys: listing.max,
             is_truncated,

@@ -46,7 +46,7 @@ const PIECE_LEN: usize = 256 << 10;
 /// How many pieces wait between disk and network.
 const PIECES_AHEAD: usize = 2;
 
-/// An S3 server over a [`Store`], for one credential.
+/// An S3 server over a [`Store`]. Whoever has one of its credentials may do everything.
 pub struct Face {
     store: Store,
     verifier: Verifier,
@@ -131,8 +131,13 @@ enum Incoming {
 impl Face {
     /// A face of `store` that answers to one credential in one region.
     #[must_use]
-    pub fn new(store: Store, region: &str, credential: (AccessKeyId, Arc<Secret<str>>), clock: Arc<dyn Clock>) -> Self {
-        let verifier = Verifier::new(region, &[], [credential]);
+    pub fn new(
+        store: Store,
+        region: &str,
+        credentials: impl IntoIterator<Item = (AccessKeyId, Arc<Secret<str>>)>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let verifier = Verifier::new(region, &[], credentials);
         Self { store, verifier, region: region.to_owned(), clock, ids: Ids::default() }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use sealgate::clock::{Clock as _, SystemClock};
-use sealgate::gateway::settings::Limits;
+use sealgate::gateway::settings::{Access, EtagMode, Limits};
 use sealgate::sigv4::uri::Query;
 use sealgate::sigv4::{AmzDate, CredentialScope, Credentials, Headers, RequestView, SigningKey, presign};
 use sealgate::store::{Answer, Identity, StoreError};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::lies::Lied;
 use super::multipart::{list, part};
-use super::rig::{Client, Got, Plan, REGION, elements, noise, secret};
+use super::rig::{Client, Got, Plan, REGION, Rig, elements, noise, secret};
 
 /// What an unsigned request gets: status, code and headers.
 async fn ask(
@@ -80,7 +80,6 @@ async fn who_does_not_sign_gets_nothing_else_and_the_store_is_not_asked() {
         ask(&app, Method::GET, ("data", "k"), &[], &[], None).await,
         ask(&app, Method::GET, ("beta", "k"), &[], &[], None).await,
         ask(&app, Method::GET, ("nothing", "k"), &[], &[], None).await,
-        ask(&app, Method::GET, ("", ""), &[], &[], None).await,
         ask(&app, Method::GET, ("other", ".sealgate/k"), &[], &[], None).await,
         ask(&app, Method::DELETE, ("other", "k"), &[], &[], None).await,
         ask(&app, Method::PUT, ("other", ""), &[("policy", "")], &[], Some("{}")).await,
@@ -100,6 +99,82 @@ async fn who_does_not_sign_gets_nothing_else_and_the_store_is_not_asked() {
     let half = [("X-Amz-Signature", "0")];
     assert!(matches!(status(&ask(&app, Method::GET, ("other", "k"), &half, &[], None).await), 400 | 403));
     assert_eq!(before, lied.liar.requests.lock().unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobodys_list_of_buckets_is_what_the_store_shows_to_nobody() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let list = || ask(&app, Method::GET, ("", ""), &[], &[], None);
+    assert_eq!(status(&list().await), 403, "the store refuses it");
+    let asked = lied.liar.requests.lock().unwrap().last().unwrap().clone();
+    assert!(asked.is("GET", "/") && !asked.headers.contains_key("authorization"));
+    // one that shows all it has: what is closed here stays so
+    let all = app.list("", &[]).await.unwrap();
+    assert_eq!(elements(&all.text(), "Name").len(), 4);
+    let shown = lied.rig.provider_client().list("", &[]).await.unwrap().text();
+    assert!(elements(&shown, "Name").len() > 4);
+    lied.liar.lies(move |_, told| (told.status, told.body) = (StatusCode::OK, shown.clone().into()));
+    let got = list().await.unwrap().bytes(10_000).await.unwrap();
+    assert_eq!(elements(str::from_utf8(&got).unwrap(), "Name"), ["other"]);
+    // one that shows nobody anything, and one that sends them away
+    let none = "<ListAllMyBucketsResult><Buckets></Buckets></ListAllMyBucketsResult>";
+    lied.liar.lies(move |_, told| (told.status, told.body) = (StatusCode::OK, none.into()));
+    assert_eq!(status(&list().await), 200);
+    lied.liar.lies(|_, told| told.status = StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(status(&list().await), 403);
+}
+
+/// A store that has nothing but a word for whoever wants to write, before the body: what it was told by then.
+async fn judging(
+    answers: &'static [(&'static str, &'static str)],
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let judge = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for (head_of_answer, document) in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(head_of_answer.as_bytes()).await.unwrap();
+            heads.push(String::from_utf8(head).unwrap().to_ascii_lowercase());
+            // a document that comes later than its head
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stream.write_all(document.as_bytes()).await.unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                drop(stream);
+            });
+        }
+        heads
+    });
+    (address, judge)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_is_asked_for_a_body_by_the_store_alone() {
+    for etag in [EtagMode::Opaque, EtagMode::Md5] {
+        let (store, judge) = judging(&[
+            ("HTTP/1.1 403 Forbidden\r\ncontent-length: 40\r\n\r\n", "<Error><Code>AccessDenied</Code></Error>"),
+            ("HTTP/1.1 100 Continue\r\n\r\n", ""),
+        ])
+        .await;
+        let rig = Rig::with(Plan { through: Some(store), open: Access::ReadWrite, etag, ..Plan::default() }).await;
+        for expected in ["HTTP/1.1 403", "HTTP/1.1 100"] {
+            let mut stream = TcpStream::connect(rig.gateway.address).await.unwrap();
+            let head = b"PUT /other/k HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            let mut answer = [0; 12];
+            tokio::time::timeout(Duration::from_millis(900), stream.read_exact(&mut answer)).await.unwrap().unwrap();
+            assert_eq!(str::from_utf8(&answer).unwrap(), expected, "{etag:?}");
+        }
+        for head in judge.await.unwrap() {
+            assert!(head.contains("\r\nexpect: 100-continue\r\n") && !head.contains("authorization"), "{head}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

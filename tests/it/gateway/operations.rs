@@ -1,6 +1,8 @@
 //! What the application sees.
 
+use base64::Engine as _;
 use http::Method;
+use sealgate::digest::{ChecksumAlgorithm, checksum};
 
 use super::rig::{Rig, elements, noise};
 
@@ -230,6 +232,17 @@ async fn buckets_are_made_within_their_pattern_only() {
     assert_eq!(app.get("team-blue", "k").await.unwrap().body, "v");
     assert!(rig.stored("up-team-blue").await.contains_key("k"));
     assert_eq!(app.send(Method::PUT, "else", "", &[], &[], None).await.unwrap_err().0, 403);
+    // a dot is no letter of an id: one that a name without dots would have is another's
+    for bucket in ["team-a.b", "team-a-0b"] {
+        app.send(Method::PUT, bucket, "", &[], &[], None).await.unwrap();
+        app.put(bucket, "k", bucket).await.unwrap();
+        assert_eq!(app.get(bucket, "k").await.unwrap().body, bucket);
+    }
+    let provider = rig.provider_client();
+    let of_other = provider.get("up-team-a-0b", "k").await.unwrap();
+    let header = [("x-amz-meta-sealgate", of_other.header("x-amz-meta-sealgate"))];
+    provider.put_with("up-team-a.b", "k", &header, of_other.body.clone()).await.unwrap();
+    assert_eq!(app.get("team-a.b", "k").await.unwrap_err(), (502, "IntegrityError".to_owned()));
     let long = format!("team-{}", "x".repeat(58));
     assert_eq!(
         app.send(Method::PUT, &long, "", &[], &[], None).await.unwrap_err(),
@@ -336,7 +349,15 @@ async fn what_is_not_built_is_501_and_nothing_is_forwarded() {
     for query in ["website", "logging", "accelerate", "inventory", "metrics", "newFeature"] {
         assert_eq!(app.list("data", &[(query, "")]).await.unwrap_err(), (501, "NotImplemented".to_owned()), "{query}");
     }
-    let refused = app.put_with("data", "k", &[("x-amz-server-side-encryption-customer-key", "x")], "x").await;
-    assert_eq!(refused.unwrap_err().0, 501);
+    // what is not whole is wrong anywhere; no key goes on
+    let (algorithm, key) =
+        ("x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key");
+    let text = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+    let md5 = base64::engine::general_purpose::STANDARD.encode(checksum(ChecksumAlgorithm::Md5, &[7; 32]).as_bytes());
+    let whole =
+        [(algorithm, "AES256"), (key, text.as_str()), ("x-amz-server-side-encryption-customer-key-md5", md5.as_str())];
+    for (headers, status) in [(&whole[..], 501), (&whole[..2], 400), (&whole[1..], 400)] {
+        assert_eq!(app.put_with("data", "k", headers, "x").await.unwrap_err().0, status);
+    }
     assert_eq!(before, rig.provider.stats.accepted.load(std::sync::atomic::Ordering::Relaxed));
 }

@@ -11,6 +11,7 @@ use sealgate::clock::{Clock as _, SystemClock};
 use sealgate::digest::{ChecksumAlgorithm, checksum};
 use sealgate::gateway::settings::Limits;
 use sealgate::sigv4::{self, AmzDate, ContentSha256, CredentialScope, Headers, RequestView, SigningKey};
+use sealgate::store::settings::Profile;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -237,6 +238,93 @@ async fn a_list_goes_on_behind_reserved_keys_wherever_they_lie() {
             }
             assert_eq!(found, keys, "max-keys={max} v2={v2}");
         }
+    }
+}
+
+/// What stands in a query under that name, where it stands as it is.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|parameter| parameter.strip_prefix(name)?.strip_prefix('='))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_in_no_order_is_whole_and_hides_reserved_keys_wherever_they_lie() {
+    const OWN: &str = ".sealgate/u/";
+    let lied = Lied::with(Plan { profile: Profile::Ceph, ..Plan::default() }).await;
+    let app = lied.app();
+    // as Ceph keeps them: a shard behind the other, each in order for itself
+    let mut order: Vec<String> = (0..3).map(|i| format!("{OWN}{i}")).collect();
+    order.extend(["b", "x"].map(str::to_owned));
+    order.extend((10..40).map(|i| format!("{OWN}{i}")));
+    order.extend(["a", "c", "w"].map(str::to_owned));
+    order.push(format!("{OWN}50"));
+    let all = order.clone();
+    lied.liar.lies(move |asked, told| {
+        if !asked.is("GET", "/up-data") {
+            return;
+        }
+        assert_eq!(parameter(&asked.query, "allow-unordered"), Some("true"));
+        let from = parameter(&asked.query, "marker").or_else(|| parameter(&asked.query, "start-after"));
+        let from = from.map_or(0, |from| {
+            let from = from.replace("%2F", "/");
+            all.iter().position(|key| *key == from).unwrap() + 1
+        });
+        let max: usize = parameter(&asked.query, "max-keys").unwrap().parse().unwrap();
+        let page = all.iter().skip(from).take(max).map(|key| {
+            format!("<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>e</ETag><Size>1</Size></Contents>")
+        });
+        let (page, more) = (page.collect::<String>(), from + max < all.len());
+        told.body = format!("<ListBucketResult><IsTruncated>{more}</IsTruncated>{page}</ListBucketResult>").into_bytes();
+    });
+    for max in ["1", "2", "4", "1000"] {
+        for v2 in [true, false] {
+            let (mut found, mut next) = (Vec::new(), None::<String>);
+            for _ in 0..10 {
+                let mut query = vec![("max-keys", max), ("allow-unordered", "true")];
+                if v2 {
+                    query.push(("list-type", "2"));
+                }
+                let (ask, tell) =
+                    if v2 { ("continuation-token", "NextContinuationToken") } else { ("marker", "NextMarker") };
+                query.extend(next.as_deref().map(|next| (ask, next)));
+                let text = app.list("data", &query).await.unwrap().text();
+                found.extend(elements(&text, "Key"));
+                assert!(!text.contains(OWN), "{text}");
+                if elements(&text, "IsTruncated") == ["false"] {
+                    break;
+                }
+                next = Some(elements(&text, tell).remove(0));
+            }
+            assert_eq!(found, ["b", "x", "a", "c", "w"], "max-keys={max} v2={v2}");
+        }
+    }
+    // a store that shows the same over and over is no list
+    let same = format!(
+        "<ListBucketResult><IsTruncated>true</IsTruncated><Contents><Key>{OWN}1</Key><LastModified>2026-01-01T00:00:00Z\
+         </LastModified><ETag>e</ETag><Size>1</Size></Contents></ListBucketResult>"
+    );
+    lied.liar.lies(move |_, told| told.body = same.clone().into());
+    assert_eq!(app.list("data", &[("allow-unordered", "true")]).await.unwrap_err().0, 503);
+    // elsewhere nobody knows what it means
+    let other = Rig::new().await;
+    let refused = other.app().list("data", &[("allow-unordered", "true")]).await.unwrap_err();
+    assert_eq!(refused, (501, "NotImplemented".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_is_repeated_in_the_way_of_the_store() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    let list = async |prefix: &str| {
+        let text = app.list("data", &[("encoding-type", "url"), ("prefix", prefix)]).await.unwrap().text();
+        elements(&text, "Prefix").remove(0)
+    };
+    assert_eq!(list("a b").await, "a%20b");
+    for (shown, expected) in [("a b", "a b"), ("a+b", "a%20b"), ("<i/>", "a%20b"), ("another", "a%20b")] {
+        lied.liar.lies(move |_, told| {
+            let text = String::from_utf8(told.body.clone()).unwrap();
+            told.body = text.replace("<Prefix>a%20b</Prefix>", &format!("<Prefix>{shown}</Prefix>")).into_bytes();
+        });
+        assert_eq!(list("a b").await, expected, "{shown}");
     }
 }
 

@@ -257,6 +257,8 @@ pub struct Plan {
     /// The provider as the gateway reaches it, if not directly.
     pub through: Option<SocketAddr>,
     pub state_bucket: Option<String>,
+    /// Whether applications have an identity of their own at the provider, APPLICATION.
+    pub has_app_identity: bool,
     /// Requests to the provider at once.
     pub upstream_requests: u32,
     /// Whether every PutObject comes with a checksum of the ciphertext.
@@ -280,6 +282,7 @@ impl Default for Plan {
             min_part: 5 << 20,
             through: None,
             state_bucket: None,
+            has_app_identity: false,
             upstream_requests: 512,
             checksums: false,
         }
@@ -319,14 +322,23 @@ fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan
     }
 }
 
-fn credential(id: &str, tenant: &str, buckets: &[&str], access: Access) -> CredentialRule {
+/// Credentials for the provider.
+pub fn identity(id: &str) -> Credentials {
+    Credentials {
+        access_key_id: id.to_owned(),
+        secret: Arc::new(secret(&format!("secret of {id}"))),
+        session_token: None,
+    }
+}
+
+fn credential(id: &str, tenant: &str, buckets: &[&str], access: Access, plan: &Plan) -> CredentialRule {
     CredentialRule {
         access_key_id: AccessKeyId::parse(id).unwrap(),
         secret: Arc::new(secret(&format!("secret of {id}"))),
         tenant: tenant.parse().unwrap(),
         buckets: buckets.iter().map(|b| NamePattern::parse(b).unwrap()).collect(),
         access,
-        upstream_credentials: None,
+        upstream_credentials: plan.has_app_identity.then(|| identity("APPLICATION").into()),
         max_requests: 512,
         requests_per_second: None,
         signature_v2: id == "AKOLD",
@@ -363,13 +375,9 @@ impl Rig {
         for bucket in ["up-data", "up-other", "up-second", "up-beta", "up-team-red", "up-state"] {
             store.create_bucket(&bucket.parse().unwrap()).unwrap();
         }
-        let provider_id = AccessKeyId::parse("PROVIDER").unwrap();
-        let face = Face::new(
-            store.clone(),
-            REGION,
-            (provider_id, Arc::new(secret("secret of PROVIDER"))),
-            Arc::new(SystemClock),
-        );
+        let identities = ["PROVIDER", "APPLICATION"]
+            .map(|id| (AccessKeyId::parse(id).unwrap(), Arc::new(secret(&format!("secret of {id}")))));
+        let face = Face::new(store.clone(), REGION, identities, Arc::new(SystemClock));
         let provider = Server::start(Arc::new(face), ServerSettings::default()).await;
         let keyring = Arc::new(keyring());
         let metrics = Arc::new(Metrics::default());
@@ -425,12 +433,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         region: REGION.to_owned(),
         profile: plan.profile,
         addressing: Addressing::Path,
-        credentials: Credentials {
-            access_key_id: "PROVIDER".to_owned(),
-            secret: Arc::new(secret("secret of PROVIDER")),
-            session_token: None,
-        }
-        .into(),
+        credentials: identity("PROVIDER").into(),
         ca: None,
         proxy: None,
         timeouts: plan.upstream_timeouts,
@@ -449,11 +452,11 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         },
         buckets: rules(plan),
         credentials: vec![
-            credential("AKALPHA", "alpha", &["data", "other", "second", "team-*"], Access::ReadWrite),
-            credential("AKREADER", "alpha", &["data"], Access::ReadOnly),
-            credential("AKWRITER", "alpha", &["data"], Access::WriteOnly),
-            credential("AKBETA", "beta", &["beta", "data"], Access::ReadWrite),
-            credential("AKOLD", "alpha", &["data"], Access::ReadWrite),
+            credential("AKALPHA", "alpha", &["data", "other", "second", "team-*"], Access::ReadWrite, plan),
+            credential("AKREADER", "alpha", &["data"], Access::ReadOnly, plan),
+            credential("AKWRITER", "alpha", &["data"], Access::WriteOnly, plan),
+            credential("AKBETA", "beta", &["beta", "data"], Access::ReadWrite, plan),
+            credential("AKOLD", "alpha", &["data"], Access::ReadWrite, plan),
         ],
     };
     Gateway::new(Components {
