@@ -20,6 +20,7 @@ use crate::format::envelope::Unverified;
 use crate::gateway::settings::{Access, BucketNames, BucketRule, CredentialRule, NamePattern};
 use crate::object::{Address, ObjectKey};
 use crate::s3::target::BucketName;
+use crate::s3::xml::InitiateMultipartUploadResult;
 use crate::secret::Secret;
 use crate::sigv4::AccessKeyId;
 use crate::sigv4::uri::Query;
@@ -83,6 +84,7 @@ struct Tried {
     upstream: String,
     profile: Profile,
     tenant: crate::object::TenantId,
+    state_bucket: Option<String>,
 }
 
 fn tried(config: &Config, extra: &[String]) -> Result<Vec<Tried>, Failure> {
@@ -101,7 +103,7 @@ fn tried(config: &Config, extra: &[String]) -> Result<Vec<Tried>, Failure> {
         let profile = config.upstreams.iter().find(|upstream| upstream.name == rule.upstream);
         let profile = profile.map_or(Profile::Generic, |upstream| upstream.profile);
         let (upstream, tenant) = (rule.upstream.clone(), rule.tenant.clone());
-        all.push(Tried { shown, names, upstream, profile, tenant });
+        all.push(Tried { shown, names, upstream, profile, tenant, state_bucket: rule.state_bucket.clone() });
     }
     Ok(all)
 }
@@ -186,6 +188,7 @@ async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> R
         for result in [
             probe::run(client, tried, &hex(&tag), env).await,
             canary(&application, client, tried, &hex(&tag), &random, env).await,
+            upload(&application, tried, &hex(&tag), env).await,
         ] {
             if let Err(what) = result {
                 bad += 1;
@@ -238,6 +241,26 @@ fn application(
         checksums: false,
     };
     Upstream::new(settings, Arc::clone(clock)).map_err(Failure::failed)
+}
+
+/// The longest answer to the beginning of an upload.
+const MAX_ANSWER_LEN: usize = 64 << 10;
+
+/// Begins an upload through the gateway, sends a part that waits, and aborts it: the bucket of its records must take them.
+async fn upload(application: &Upstream, tried: &Tried, tag: &str, env: &mut Environment<'_>) -> Result<(), String> {
+    let told = |error: StoreError| format!("an upload: {error}");
+    let name = format!("sealgate-check-{tag}");
+    let at = (tried.shown.as_str(), Some(name.as_str()));
+    let begun = send_asking(application, Method::POST, at, &[("uploads", "")], (&[], None)).await.map_err(told)?;
+    let begun = InitiateMultipartUploadResult::parse(&begun.bytes(MAX_ANSWER_LEN).await.map_err(told)?);
+    let id = begun.map_err(|error| error.to_string())?.upload_id;
+    let part = [("partNumber", "1"), ("uploadId", id.as_str())];
+    let sent = send_asking(application, Method::PUT, at, &part, (&[], Some(Bytes::from_static(CANARY)))).await;
+    send_asking(application, Method::DELETE, at, &part[1..], (&[], None)).await.map_err(told)?;
+    sent.map_err(told)?;
+    let place = tried.state_bucket.as_deref().unwrap_or("the bucket itself");
+    env.say(format_args!("an upload was begun, took a part and was aborted; its records lay in {place}"))
+        .map_err(|failure| failure.message().to_owned())
 }
 
 const CANARY: &[u8] = b"A canary sings in the customer's own cage; whoever keeps the cage hears nothing of it.";

@@ -10,6 +10,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, parse_time};
 use crate::gateway::settings::BucketRule;
 use crate::jobs::gc::Scope;
+use crate::object::TenantId;
 use crate::s3::target::BucketName;
 use crate::s3::xml::format_time;
 use crate::store::Upstream;
@@ -49,8 +50,12 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let settings = config.upstreams.into_iter().find(|upstream| upstream.name == upstream_name);
     let settings = settings.ok_or_else(|| Failure::usage("the bucket's upstream is not configured"))?;
     let upstream = Upstream::new(settings, Arc::new(SystemClock)).map_err(Failure::failed)?;
+    let asks_there =
+        |tenant: &TenantId| rules.iter().any(|rule| rule.upstream == upstream_name && rule.tenant == *tenant);
+    let credentials = config.settings.credentials.iter().filter(|rule| asks_there(&rule.tenant));
+    let others = credentials.filter_map(|rule| rule.upstream_credentials.as_ref()).collect();
     let rules = rules.iter().filter(|rule| rule.upstream == upstream_name).collect();
-    let scope = Scope { upstream: &upstream, bucket: &names.upstream_name, state_bucket: &state_bucket, rules };
+    let scope = Scope { upstream: &upstream, bucket: &names.upstream_name, state_bucket: &state_bucket, rules, others };
     let runtime = app::runtime().map_err(Failure::failed)?;
     let survey = runtime.block_on(scope.survey(args.older_than, &SystemClock)).map_err(Failure::failed)?;
     let mut deleted = 0;

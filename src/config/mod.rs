@@ -783,11 +783,25 @@ fn overlaps(buckets: &[At<BucketRule>], upstreams: &[UpstreamSettings], errors: 
             }
         }
     };
+    // one store may stand under two names
+    let is_one_store =
+        |a: &BucketRule, b: &BucketRule| a.upstream == b.upstream || endpoint(&a.upstream) == endpoint(&b.upstream);
+    for At { line, value: rule } in buckets {
+        let is_its = |other: &At<BucketRule>| {
+            other.value.state_bucket.as_deref() == Some(rule.upstream_name.expand("").as_str())
+                && is_one_store(rule, &other.value)
+        };
+        if !rule.upstream_name.has_star()
+            && let Some(other) = buckets.iter().find(|other| is_its(other))
+        {
+            let place = other.line;
+            errors.add(*line, format!("`upstream_name`: it is the `state_bucket` of the [[bucket]] of line {place}"));
+        }
+    }
     for (index, later) in buckets.iter().enumerate() {
         for earlier in buckets.iter().take(index) {
             let (a, b) = (&earlier.value, &later.value);
-            // one store may stand under two names
-            let is_one_store = a.upstream == b.upstream || endpoint(&a.upstream) == endpoint(&b.upstream);
+            let is_one_store = is_one_store(a, b);
             let shares_bucket = is_one_store && can_meet(&a.upstream_name, &b.upstream_name);
             let is_other_tenant = a.tenant != b.tenant;
             let is_the_same = is_one_store && a.upstream_name == b.upstream_name && a.id == b.id;

@@ -173,6 +173,15 @@ fn two_tenants_never_share_an_upstream_bucket() {
 }
 
 #[test]
+fn a_state_bucket_is_no_applications() {
+    let state = |name: &str| format!("tenant = \"main\"\nstate_bucket = \"{name}\"\nkek");
+    let with = |name: &str| GOOD.replacen("tenant = \"main\"\nkek", &state(name), 1);
+    assert!(with("records").contains("records") && load(&with("records")).is_ok());
+    let found = errors(&with("data-sealed"));
+    assert!(found.iter().any(|(_, message)| message.contains("state_bucket")), "{found:?}");
+}
+
+#[test]
 fn one_id_is_one_upstream_bucket_and_the_other_way_round() {
     let bucket = |name: &str, upstream_name: &str, id: &str| {
         format!(
@@ -185,6 +194,8 @@ fn one_id_is_one_upstream_bucket_and_the_other_way_round() {
         (bucket("u-*", "b-*", "i-*"), bucket("u-a-*", "b-*", "i-a-*"), Some("two ids")),
         (bucket("u-*", "b-*", "i-*"), bucket("v-*", "c-*", "i-*"), Some("under one id")),
         (bucket("u-*", "b-*", "i-*"), bucket("exact", "ccc", "i-x"), Some("under one id")),
+        // the id of `u-www.example`
+        (bucket("u-*", "b-*", "*"), bucket("exact", "ccc", "www-0example-"), Some("under one id")),
         // another name for the same
         (bucket("aaa", "store-a", "same"), bucket("bbb", "store-a", "same"), None),
         (bucket("u-*", "b-*", "i-*"), bucket("v-*", "b-*", "i-*"), None),

@@ -82,6 +82,11 @@ impl Failure {
         Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause)
     }
 
+    /// The store refuses what the gateway asks for itself.
+    pub(super) fn credentials(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause).alerting("upstream_credentials")
+    }
+
     /// Over a limit: the client shall come again.
     pub(super) fn slow_down(cause: &'static str) -> Self {
         Self::new(ErrorCode::SlowDown.into(), Blame::Downstream, cause)
@@ -132,8 +137,7 @@ impl From<StoreError> for Failure {
                 failure
             }
             StoreError::Credentials | StoreError::Signature | StoreError::Clock | StoreError::NoCredentials(_) => {
-                Self::new(ErrorCode::UpstreamCredentials.into(), Blame::Upstream, cause)
-                    .alerting("upstream_credentials")
+                Self::credentials(cause)
             }
             StoreError::Redirected => {
                 Self::new(ErrorCode::ServiceUnavailable.into(), Blame::Upstream, cause).alerting("upstream_redirect")

@@ -7,6 +7,7 @@
 //! what cannot be judged nothing goes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -20,6 +21,7 @@ use crate::s3::error::ErrorCode;
 use crate::s3::target::BucketName;
 use crate::s3::xml::{ListBucketResult, ListMultipartUploadsResult, Page, XmlError};
 use crate::sigv4::uri::Query;
+use crate::store::identity::Issuer;
 use crate::store::{Answer, Identity, Payload, StoreError, StoreRequest, Upstream};
 
 const MAX_ANSWER_LEN: usize = 16 << 20;
@@ -79,6 +81,8 @@ pub struct Scope<'a> {
     pub state_bucket: &'a str,
     /// The rules of that upstream.
     pub rules: Vec<&'a BucketRule>,
+    /// Who else asks that store for anything, by identities of their own: to them it may have other buckets by these names.
+    pub others: Vec<&'a Arc<Issuer>>,
 }
 
 /// What is known of an upload.
@@ -90,23 +94,19 @@ enum Verdict {
 }
 
 impl<'a> Scope<'a> {
-    async fn ask(
+    async fn ask(&self, method: Method, at: (&str, Option<&[u8]>), query: Query) -> Result<Answer, StoreError> {
+        self.ask_as(Identity::Own, method, at, query).await
+    }
+
+    async fn ask_as(
         &self,
+        identity: Identity<'_>,
         method: Method,
         (bucket, key): (&str, Option<&[u8]>),
         query: Query,
     ) -> Result<Answer, StoreError> {
         let (headers, body) = (HeaderMap::new(), Payload::Empty);
-        let request = StoreRequest {
-            method,
-            bucket: Some(bucket),
-            key,
-            query,
-            headers,
-            body,
-            identity: Identity::Own,
-            trace: None,
-        };
+        let request = StoreRequest { method, bucket: Some(bucket), key, query, headers, body, identity, trace: None };
         self.upstream.send(request).await
     }
 
@@ -180,13 +180,32 @@ impl<'a> Scope<'a> {
         let mut query = Query::default();
         query.push("uploadId", note.upload_id.as_str());
         query.push("max-parts", "1");
-        match self.ask(Method::GET, (&note.bucket, Some(note.key.as_bytes())), query).await {
-            Ok(_) => Ok(Verdict::Live),
-            Err(error) if error.code() == Some(ErrorCode::NoSuchUpload) => Ok(Verdict::Gone),
+        let at = (note.bucket.as_str(), Some(note.key.as_bytes()));
+        match self.ask(Method::GET, at, query.clone()).await {
+            Ok(_) => return Ok(Verdict::Live),
+            Err(error) if error.code() == Some(ErrorCode::NoSuchUpload) => {}
             // a bucket of another account, a store that is ill: nothing was said of the upload
-            Err(StoreError::Refused(_)) => Ok(Verdict::Unjudged),
-            Err(error) => Err(error.into()),
+            Err(StoreError::Refused(_)) => return Ok(Verdict::Unjudged),
+            Err(error) => return Err(error.into()),
         }
+        // a record in the client's own bucket is of an upload beside it
+        let others = self.others.iter().filter(|_| note.bucket != self.state_bucket);
+        for other in others {
+            match self.ask_as(Identity::Of(other), Method::GET, at, query.clone()).await {
+                Ok(_) => return Ok(Verdict::Live),
+                // who has no such upload, and who may not see one that the gateway would see
+                Err(StoreError::Refused(refused)) if refused.status < 500 => {}
+                // who is nobody there, or the store is ill
+                Err(
+                    StoreError::Refused(_)
+                    | StoreError::Credentials
+                    | StoreError::Signature
+                    | StoreError::NoCredentials(_),
+                ) => return Ok(Verdict::Unjudged),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Verdict::Gone)
     }
 
     /// The unfinished uploads to the bucket: when each began, and whether it has a state record.

@@ -198,7 +198,7 @@ impl Whole {
 impl Call<'_> {
     /// CompleteMultipartUpload.
     pub(in super::super) async fn complete_upload(&mut self, upload: &UploadRef) -> Result<Response<Body>, Failure> {
-        let (place, names) = self.upload_place(upload)?;
+        let (place, names) = self.upload_place(upload).await?;
         let document = self.document(MAX_DOCUMENT_LEN).await?;
         let listed = parse_complete_multipart_upload(&document)?;
         let whole = Whole::of(&self.accepted.headers)?;
@@ -367,11 +367,8 @@ impl Call<'_> {
     /// Opens a staged part for its way up; its head must be that of the attempt that is listed.
     async fn open_staged(&self, place: &Place, part: &StagedPart, proved: &Proved) -> Result<Front, Failure> {
         let key = part.object_key()?;
-        let at = (place.state_bucket(), Some(key.as_bytes()));
-        let answer = self
-            .about_upload(place, Method::GET, at, Query::default(), self.own_headers(place), Payload::Empty)
-            .await
-            .map_err(|failure| {
+        let answer =
+            self.ask_records(place, self.about_records(place, Some(key.as_bytes()))).await.map_err(|failure| {
                 // another Complete has cleared it
                 if is_missing(&failure) { ErrorCode::NoSuchUpload.into() } else { failure }
             })?;
@@ -592,7 +589,9 @@ impl Call<'_> {
         whole.check_type(checksum.as_ref().map(|(_, over, ..)| *over).or(whole.over))?;
         whole.check(&proved, &checksum)?;
         // the Complete that did it may have been cut off before its last step
-        self.clear(place, names, None).await;
+        if !Self::speaks_for_another(place) {
+            self.clear(place, names, None).await;
+        }
         let etag = opening.source.etag.clone().unwrap_or_default();
         let out = passed_back(&opening.headers);
         Ok(Some(self.completed(place, upload, &etag, checksum.as_ref(), out)))

@@ -34,7 +34,7 @@ use crate::s3::target::BucketName;
 use crate::s3::xml::{InitiateMultipartUploadResult, ListBucketResult, ListMultipartUploadsResult};
 use crate::sigv4::Headers;
 use crate::sigv4::uri::Query;
-use crate::store::{Answer, Payload, StoreRequest};
+use crate::store::{Answer, Identity, Payload, StoreRequest};
 
 /// The longest answer to Create and Complete: a key, percent-encoded, in two places.
 const MAX_ANSWER_LEN: usize = 64 << 10;
@@ -113,7 +113,7 @@ fn is_missing(failure: &Failure) -> bool {
 }
 
 impl Call<'_> {
-    /// A small request about a key of the gateway's own or about an upload.
+    /// A small request about an upload.
     pub(super) async fn about_upload(
         &self,
         place: &Place,
@@ -135,9 +135,43 @@ impl Call<'_> {
         Ok(self.exchange.send(&place.upstream, request).await?)
     }
 
-    /// What every request about the gateway's own keys carries: in the client's bucket, what the client says of who pays.
-    fn own_headers(&self, place: &Place) -> HeaderMap {
-        if place.rule.state_bucket.is_some() { HeaderMap::new() } else { forwarded_to_reads(&self.accepted.headers) }
+    /// A request about one of the gateway's own keys, or a list of them. In the client's bucket it is the client's, with what that
+    /// says of who pays; a `state_bucket` is the gateway's own.
+    fn about_records<'a>(&self, place: &'a Place, key: Option<&'a [u8]>) -> StoreRequest<'a> {
+        let bucket = Some(place.state_bucket());
+        let request = self.exchange.request(&place.caller);
+        if place.rule.state_bucket.is_some() {
+            StoreRequest { bucket, key, identity: Identity::Own, ..request }
+        } else {
+            StoreRequest { bucket, key, headers: forwarded_to_reads(&self.accepted.headers), ..request }
+        }
+    }
+
+    /// Asks about them. What the store refuses the gateway in a bucket of its own is not the client's to hear.
+    async fn ask_records(&self, place: &Place, request: StoreRequest<'_>) -> Result<Answer, Failure> {
+        let sent = self.exchange.send(&place.upstream, request).await.map_err(Failure::from);
+        if place.rule.state_bucket.is_none() {
+            return sent;
+        }
+        sent.map_err(|failure| match failure.code() {
+            ErrorCode::NoSuchKey | ErrorCode::PreconditionFailed | ErrorCode::ConditionalRequestConflict => failure,
+            code if code.status() >= 500 => failure,
+            _ => Failure::credentials("the store refuses the gateway its own bucket, the state_bucket"),
+        })
+    }
+
+    /// Whether what the gateway does in a bucket of its own it does for somebody who is another to the store.
+    fn speaks_for_another(place: &Place) -> bool {
+        place.rule.state_bucket.is_some() && !matches!(place.caller.identity(), Identity::Own)
+    }
+
+    /// Nobody waits for credentials in a place that others wait for: those of both are there before.
+    async fn ready(&self, place: &Place) -> Result<(), Failure> {
+        if Self::speaks_for_another(place) {
+            place.upstream.ready(Identity::Own).await?;
+            place.upstream.ready(place.caller.identity()).await?;
+        }
+        Ok(())
     }
 
     /// The query that names an upload.
@@ -147,9 +181,10 @@ impl Call<'_> {
         query
     }
 
-    fn upload_place(&self, upload: &UploadRef) -> Result<(Place, UploadNames), Failure> {
+    async fn upload_place(&self, upload: &UploadRef) -> Result<(Place, UploadNames), Failure> {
         let place = self.core.policy.place_of(self.caller, &upload.object.bucket, &upload.object.key, Right::Write)?;
         self.exchange.note_place(&place);
+        self.ready(&place).await?;
         let names = UploadNames::of(&place.address(&upload.object.key), &upload.upload_id);
         Ok((place, names))
     }
@@ -162,6 +197,7 @@ impl Call<'_> {
     pub(super) async fn create_upload(&mut self, object: &ObjectRef) -> Result<Response<Body>, Failure> {
         let place = self.core.policy.place_of(self.caller, &object.bucket, &object.key, Right::Write)?;
         self.exchange.note_place(&place);
+        self.ready(&place).await?;
         let mut metadata = headers::metadata(&self.accepted.headers, self.core.limits.metadata)?;
         let declared = {
             let received = fields(&self.accepted.headers);
@@ -219,23 +255,22 @@ impl Call<'_> {
     ) -> Result<(), Failure> {
         let context = Context::upload(&place.address(&upload.object.key), &upload.upload_id);
         let sealed = self.core.seal_header(place, &context, HeaderBody::UploadState, state, dek).await?;
-        let mut headers = self.own_headers(place);
-        headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
+        let name = UploadNames::of(&place.address(&upload.object.key), &upload.upload_id).state();
+        let mut request = self.about_records(place, Some(name.as_bytes()));
+        request.method = Method::PUT;
+        request.headers.insert(header::CONTENT_TYPE, CIPHERTEXT_TYPE);
         // an id that the store hands out twice must not put another key under parts that are there
         if place.upstream.profile().capabilities().if_none_match {
-            headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
+            request.headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("*"));
         }
-        let bytes = Bytes::copy_from_slice(sealed.header.as_bytes());
+        request.body = Payload::Bytes(Bytes::copy_from_slice(sealed.header.as_bytes()));
         UploadNote {
             bucket: place.upstream_name.clone(),
             key: upload.object.key.clone(),
             upload_id: upload.upload_id.clone(),
         }
-        .put(&mut headers);
-        let name = UploadNames::of(&place.address(&upload.object.key), &upload.upload_id).state();
-        let at = (place.state_bucket(), Some(name.as_bytes()));
-        let put = self.about_upload(place, Method::PUT, at, Query::default(), headers, Payload::Bytes(bytes)).await;
-        match put {
+        .put(&mut request.headers);
+        match self.ask_records(place, request).await {
             Ok(answer) => {
                 discard_answer(answer).await;
                 Ok(())
@@ -272,9 +307,7 @@ impl Call<'_> {
 
     async fn read_state(&self, place: &Place, names: &UploadNames) -> Result<StateRecord, Failure> {
         let key = names.state();
-        let at = (place.state_bucket(), Some(key.as_bytes()));
-        let headers = self.own_headers(place);
-        let answer = self.about_upload(place, Method::GET, at, Query::default(), headers, Payload::Empty).await?;
+        let answer = self.ask_records(place, self.about_records(place, Some(key.as_bytes()))).await?;
         let version_id = version_id(&answer.headers);
         Ok(StateRecord { bytes: answer.bytes(MAX_HEADER_LEN).await?, version_id })
     }
@@ -292,12 +325,14 @@ impl Call<'_> {
 
     /// AbortMultipartUpload: the upload first, then what lies beside it.
     pub(super) async fn abort_upload(&mut self, upload: &UploadRef) -> Result<Response<Body>, Failure> {
-        let (place, names) = self.upload_place(upload)?;
+        let (place, names) = self.upload_place(upload).await?;
         let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
         let headers = forwarded_to_reads(&self.accepted.headers);
         let aborted =
             self.about_upload(&place, Method::DELETE, at, Self::upload_query(upload), headers, Payload::Empty).await;
-        let gone = matches!(&aborted, Err(failure) if failure.code() == ErrorCode::NoSuchUpload);
+        // that it is gone, who sees other buckets by these names may hear too: `gc` looks closer
+        let gone = matches!(&aborted, Err(failure) if failure.code() == ErrorCode::NoSuchUpload)
+            && !Self::speaks_for_another(&place);
         if aborted.is_ok() || gone {
             self.clear(&place, &names, None).await;
         }
@@ -337,9 +372,8 @@ impl Call<'_> {
 
     /// What lies at one of the gateway's own keys.
     async fn own_object(&self, place: &Place, key: &str) -> Result<Option<OwnObject>, Failure> {
-        let at = (place.state_bucket(), Some(key.as_bytes()));
-        let headers = self.own_headers(place);
-        match self.about_upload(place, Method::HEAD, at, Query::default(), headers, Payload::Empty).await {
+        let request = StoreRequest { method: Method::HEAD, ..self.about_records(place, Some(key.as_bytes())) };
+        match self.ask_records(place, request).await {
             Ok(answer) => {
                 Ok(Some(OwnObject { etag: upstream_etag(&answer.headers), version_id: version_id(&answer.headers) }))
             }
@@ -371,9 +405,8 @@ impl Call<'_> {
         if let Some(version_id) = version_id {
             query.push("versionId", version_id);
         }
-        let at = (place.state_bucket(), Some(key.as_bytes()));
-        let headers = self.own_headers(place);
-        match self.about_upload(place, Method::DELETE, at, query, headers, Payload::Empty).await {
+        let request = StoreRequest { method: Method::DELETE, query, ..self.about_records(place, Some(key.as_bytes())) };
+        match self.ask_records(place, request).await {
             Ok(answer) => {
                 discard_answer(answer).await;
                 Ok(())
@@ -398,9 +431,7 @@ impl Call<'_> {
             if let Some(token) = &token {
                 query.push("continuation-token", token.as_str());
             }
-            let at = (place.state_bucket(), None);
-            let headers = self.own_headers(place);
-            let answer = self.about_upload(place, Method::GET, at, query, headers, Payload::Empty).await?;
+            let answer = self.ask_records(place, StoreRequest { query, ..self.about_records(place, None) }).await?;
             let document = self.core.read_document(self.exchange, answer, MAX_PAGE_LEN).await?;
             let page = ListBucketResult::parse(&document.bytes, true)?;
             if page.contents.len() > MAX_PAGE as usize {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 use super::super::Call;
 use super::super::copy::SOURCE_VERSION_ID;
@@ -27,11 +27,14 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, UploadRef};
 use crate::s3::range::RangeSpec;
 use crate::s3::xml::{CopyKind, CopyResult, ListPartsResult, ListedPart};
-use crate::sigv4::uri::Query;
 use crate::store::{Payload, StoreRequest};
 
 /// The shortest upstream part that is a client's: shorter ones are the gateway's trailers.
 const SHORTEST_PART: u64 = HEAD_LEN as u64 + 4_195_344;
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+/// That of one byte, zero.
+const MD5_OF_ZERO: &str = "k7iFrf4NoInN9jSQT9WfcQ==";
 
 /// How many pages of parts are read at most: ten are enough for a store that fills them.
 const MAX_PAGES: u32 = 100;
@@ -80,7 +83,7 @@ impl Call<'_> {
         upload: &UploadRef,
         number: PartNumber,
     ) -> Result<Response<Body>, Failure> {
-        let (place, names) = self.upload_place(upload)?;
+        let (place, names) = self.upload_place(upload).await?;
         let state = self.state(&place, &names, upload).await?;
         let body = self.take_body();
         let wanted = state.declared().map(|(algorithm, _)| algorithm);
@@ -126,33 +129,34 @@ impl Call<'_> {
         let salt: FreshSalt = self.core.random.draw_fresh(self.core.now(), b"part salt")?;
         let salt_bytes = *salt.as_bytes();
         let sealer = PartSealer::new(dek, number, len, salt)?;
+        let is_clients = matches!(plaintext, Plaintext::Ingress(_));
         let verified = VerifiedSlot::default();
         let body = pump::seal_part(sealer, plaintext, stored_len, self.exchange, verified.clone());
-        let mut headers;
-        let mut query = Query::default();
         let staged_key = names.staged(number);
         // a shorter attempt of the same number that waits will be replaced by this one
         let mut replaced = None;
-        let (bucket, key) = if staged {
-            headers = self.own_headers(place);
-            headers.insert(header::CONTENT_TYPE, super::CIPHERTEXT_TYPE);
-            (place.state_bucket(), staged_key.as_bytes())
+        let mut request = if staged {
+            if Self::speaks_for_another(place) {
+                self.may_write(place, upload, number).await?;
+            }
+            let mut request = self.about_records(place, Some(staged_key.as_bytes()));
+            request.headers.insert(header::CONTENT_TYPE, super::CIPHERTEXT_TYPE);
+            request
         } else {
             replaced = self.own_object(place, &staged_key).await?.and_then(|object| object.etag);
-            headers = forwarded_to_reads(&self.accepted.headers);
+            let mut query = Self::upload_query(upload);
             query.push("partNumber", number.get().to_string());
-            query.push("uploadId", upload.upload_id.as_str());
-            (place.upstream_name.as_str(), upload.object.key.as_bytes())
+            StoreRequest {
+                bucket: Some(&place.upstream_name),
+                key: Some(upload.object.key.as_bytes()),
+                query,
+                headers: forwarded_to_reads(&self.accepted.headers),
+                ..self.exchange.request(&place.caller)
+            }
         };
-        let request = StoreRequest {
-            method: Method::PUT,
-            bucket: Some(bucket),
-            key: Some(key),
-            query,
-            headers,
-            body: Payload::Stream { body, len: stored_len },
-            ..self.exchange.request(&place.caller)
-        };
+        request.method = Method::PUT;
+        request.headers.extend(self.expected().filter(|_| is_clients));
+        request.body = Payload::Stream { body, len: stored_len };
         let answer = self.send_body(place, request).await?;
         let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;
         discard_answer(answer).await;
@@ -174,6 +178,26 @@ impl Call<'_> {
             part_etag(&attempt, dek)?
         };
         Ok(Taken { etag, verified })
+    }
+
+    /// What the store says to the caller who sends a part: the gateway, which keeps it in its own bucket, would be let in. A part
+    /// whose digest is wrong is refused to everybody else for that; should a store take it, it is an attempt that a later one
+    /// replaces.
+    async fn may_write(&self, place: &Place, upload: &UploadRef, number: PartNumber) -> Result<(), Failure> {
+        let mut query = Self::upload_query(upload);
+        query.push("partNumber", number.get().to_string());
+        let mut headers = forwarded_to_reads(&self.accepted.headers);
+        headers.insert(CONTENT_MD5, HeaderValue::from_static(MD5_OF_ZERO));
+        let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
+        let told = self.about_upload(place, Method::PUT, at, query, headers, Payload::Empty).await;
+        match told {
+            Ok(answer) => {
+                discard_answer(answer).await;
+                Ok(())
+            }
+            Err(failure) if matches!(failure.code(), ErrorCode::BadDigest | ErrorCode::InvalidDigest) => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Whether a store that wants all parts of one length can have this one: its length is that of part 1, which is there.
@@ -200,7 +224,7 @@ impl Call<'_> {
         from: &CopySource,
         range: Option<RangeSpec>,
     ) -> Result<Response<Body>, Failure> {
-        let (place, names) = self.upload_place(upload)?;
+        let (place, names) = self.upload_place(upload).await?;
         let state = self.state(&place, &names, upload).await?;
         // a source that changes while it is read is begun again
         let round = || self.copy_part((&place, &names, upload), &state, number, (from, range));
@@ -240,7 +264,7 @@ impl Call<'_> {
         marker: u32,
         max_parts: u32,
     ) -> Result<Response<Body>, Failure> {
-        let (place, names) = self.upload_place(upload)?;
+        let (place, names) = self.upload_place(upload).await?;
         let staged = self.staged(&place, &names).await?;
         let mut parts: Vec<ListedPart> = staged
             .iter()

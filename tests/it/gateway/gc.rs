@@ -7,10 +7,11 @@ use http::{Method, StatusCode};
 use sealgate::clock::SystemClock;
 use sealgate::jobs::gc::{Scope, Survey};
 use sealgate::net::server::ServerSettings;
+use sealgate::store::identity::Issuer;
 
 use super::liar::{Asked, Liar, Told};
 use super::multipart::{complete, create, part};
-use super::rig::{Client, Plan, Rig, Server, noise, rules};
+use super::rig::{Client, Plan, Rig, Server, identity, noise, rules};
 
 const MIB: usize = 1 << 20;
 
@@ -20,6 +21,8 @@ struct Swept {
     liar: Arc<Liar>,
     _listening: Server,
     store: Client,
+    /// Who else has an identity at the store.
+    others: Vec<Arc<Issuer>>,
 }
 
 impl Swept {
@@ -28,14 +31,20 @@ impl Swept {
         let liar = Liar::before(rig.provider.address);
         let listening = Server::start(Arc::clone(&liar), ServerSettings::default()).await;
         let store = Client::new(listening.address, "PROVIDER", "secret of PROVIDER");
-        Self { rig, liar, _listening: listening, store }
+        Self { rig, liar, _listening: listening, store, others: Vec::new() }
     }
 
     /// What gc finds in `data`; `delete` takes it away.
     async fn sweep(&self, delete: bool) -> Survey {
         let rules = rules(&self.rig.plan);
         let state_bucket = self.rig.plan.state_bucket.as_deref().unwrap_or("up-data");
-        let scope = Scope { upstream: &self.store.0, bucket: "up-data", state_bucket, rules: rules.iter().collect() };
+        let scope = Scope {
+            upstream: &self.store.0,
+            bucket: "up-data",
+            state_bucket,
+            rules: rules.iter().collect(),
+            others: self.others.iter().collect(),
+        };
         tokio::time::sleep(Duration::from_millis(2)).await;
         let survey = scope.survey(Duration::ZERO, &SystemClock).await.unwrap();
         if delete {
@@ -81,6 +90,30 @@ async fn leftovers_go_and_live_uploads_of_every_bucket_that_shares_the_records_s
         complete(&app, ("team-red", "live", &other), &other_parts).await.unwrap();
         assert!(swept.sweep(false).await == Survey::default());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_only_its_application_sees_is_alive_all_the_same() {
+    let mut swept = Swept::new(Some("up-state")).await;
+    swept.others = vec![identity("APPLICATION").into()];
+    let (id, parts) = swept.upload("data", "live").await;
+    // to the gateway the bucket is another one
+    let hide_from = |who: &'static str| {
+        swept.liar.lies(move |asked, told| {
+            let said = asked.headers.get("authorization").map_or("", |value| value.to_str().unwrap());
+            if asked.query.contains("uploadId=") && said.contains(who) {
+                (told.status, told.body) =
+                    (StatusCode::NOT_FOUND, b"<Error><Code>NoSuchUpload</Code></Error>".to_vec());
+            }
+        });
+    };
+    hide_from("Credential=PROVIDER/");
+    let survey = swept.sweep(true).await;
+    assert_eq!((survey.leftovers.len(), survey.live), (0, 2));
+    complete(&swept.rig.app(), ("data", "live", &id), &parts).await.unwrap();
+    swept.upload("data", "live").await;
+    hide_from("Credential=");
+    assert_eq!(swept.sweep(true).await.leftovers.len(), 2, "nobody sees it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use sealgate::digest::{ChecksumAlgorithm, checksum};
 
+use super::liar::Asked;
+use super::lies::Lied;
 use super::rig::{Client, Got, Outcome, Plan, Rig, elements, noise};
 
 const MIB: usize = 1 << 20;
+const DENIED: &str = "<Error><Code>AccessDenied</Code></Error>";
 
 pub async fn create(app: &Client, bucket: &str, key: &str, headers: &[(&str, &str)]) -> String {
     let made = app.send(Method::POST, bucket, key, &[("uploads", "")], headers, Some(Bytes::new())).await.unwrap();
@@ -156,6 +159,136 @@ async fn small_last_parts_are_staged_and_complete_is_idempotent() {
             assert_eq!(other, (404, "NoSuchUpload".to_owned()));
         }
     }
+}
+
+/// As whom the provider was asked.
+fn asked_by(asked: &Asked) -> &'static str {
+    let said = asked.headers.get("authorization").map_or("", |value| value.to_str().unwrap());
+    ["PROVIDER", "APPLICATION"].into_iter().find(|id| said.contains(&format!("Credential={id}/"))).unwrap_or("nobody")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_in_a_state_bucket_are_the_gateways_own() {
+    let plan = Plan { state_bucket: Some("up-state".to_owned()), has_app_identity: true, ..Plan::default() };
+    let lied = Lied::with(plan).await;
+    let app = lied.app();
+    // a store whose policy lets the application write one key
+    lied.liar.lies(|asked, told| {
+        if asked_by(asked) == "APPLICATION" && asked.path != "/up-data/k" {
+            (told.status, told.body) = (StatusCode::FORBIDDEN, DENIED.into());
+        }
+    });
+    let id = create(&app, "data", "k", &[]).await;
+    let at = ("data", "k", id.as_str());
+    let bodies = [noise(5 * MIB, 1), noise(100, 2)];
+    let mut parts = Vec::new();
+    for (number, body) in (1..).zip(&bodies) {
+        parts.push((number, part(&app, at, number, body.clone()).await.unwrap().etag()));
+    }
+    assert_eq!(lied.rig.stored("up-state").await.len(), 2, "the state, and a part that waits");
+    assert_eq!(elements(&app.list_of_parts("data", "k", &id).await, "Size").len(), 2);
+    complete(&app, at, &parts).await.unwrap();
+    whole(&app.get("data", "k").await.unwrap(), &bodies);
+    assert!(lied.rig.stored("up-state").await.is_empty());
+    let asked = lied.liar.requests.lock().unwrap().clone();
+    for (bucket, identity) in [("/up-state", "PROVIDER"), ("/up-data", "APPLICATION")] {
+        let by: Vec<_> = asked.iter().filter(|asked| asked.path.starts_with(bucket)).map(asked_by).collect();
+        assert!(by.len() > 4 && by.iter().all(|by| *by == identity), "{bucket}: {by:?}");
+    }
+    // another key is refused by the store, and leaves nothing
+    let refused = app.post("data", "other", &[("uploads", "")], "").await.unwrap_err();
+    assert_eq!(refused, (403, "AccessDenied".to_owned()));
+    assert!(lied.rig.stored("up-state").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_own_rights_are_nobody_elses() {
+    let plan = Plan { state_bucket: Some("up-state".to_owned()), has_app_identity: true, ..Plan::default() };
+    let lied = Lied::with(plan).await;
+    let app = lied.app();
+    let id = create(&app, "data", "k", &[]).await;
+    let at = ("data", "k", id.as_str());
+    let small = part(&app, at, 1, noise(100, 1)).await.unwrap().etag();
+    let before = lied.rig.stored("up-state").await;
+    let denied = (403, "AccessDenied".to_owned());
+    let abort = async |id: &str| app.send(Method::DELETE, "data", "k", &[("uploadId", id)], &[], None).await;
+    // a store that lets the application see the upload, and change nothing of it
+    lied.liar.lies(|asked, told| {
+        if asked_by(asked) == "APPLICATION" && asked.method != Method::GET && asked.method != Method::HEAD {
+            (told.status, told.body) = (StatusCode::FORBIDDEN, DENIED.into());
+        }
+    });
+    assert_eq!(part(&app, at, 1, noise(200, 2)).await.unwrap_err(), denied);
+    assert_eq!(abort(&id).await.unwrap_err(), denied);
+    assert_eq!(complete(&app, at, &[(1, small.clone())]).await.unwrap_err(), denied);
+    assert_eq!(lied.rig.stored("up-state").await, before);
+    // one to which the application has other buckets by the same names: the upload is not in them, and is live
+    let id = create_beside(&lied).await;
+    let at = ("data", "k", id.as_str());
+    let small = part(&app, at, 1, noise(100, 1)).await.unwrap().etag();
+    let before = lied.rig.stored("up-state").await;
+    lied.liar.edits(|asked, _| {
+        if asked_by(asked) == "APPLICATION" && asked.query.contains("uploadId=") {
+            asked.query.push('x');
+        }
+    });
+    lied.liar.lies(|asked, told| {
+        if asked_by(asked) == "APPLICATION" && asked.query.contains("uploadId=") {
+            (told.status, told.body) = (StatusCode::NOT_FOUND, b"<Error><Code>NoSuchUpload</Code></Error>".to_vec());
+        }
+    });
+    let gone = (404, "NoSuchUpload".to_owned());
+    assert_eq!(part(&app, at, 1, noise(200, 2)).await.unwrap_err(), gone);
+    assert_eq!(abort(&id).await.unwrap_err(), gone);
+    assert_eq!(complete(&app, at, &[(1, small.clone())]).await.unwrap_err(), gone);
+    assert_eq!(lied.rig.stored("up-state").await, before);
+    lied.liar.tells_the_truth();
+    complete(&app, at, &[(1, small)]).await.unwrap();
+    assert!(app.get("data", "k").await.unwrap().body == noise(100, 1));
+}
+
+/// An upload that begins once the store tells the truth again.
+async fn create_beside(lied: &Lied) -> String {
+    lied.liar.tells_the_truth();
+    create(&lied.app(), "data", "k", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_bucket_that_is_closed_to_the_gateway_is_nothing_of_the_clients() {
+    for (told_status, code) in [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidRequest")] {
+        let plan = Plan { state_bucket: Some("up-state".to_owned()), has_app_identity: true, ..Plan::default() };
+        let lied = Lied::with(plan).await;
+        lied.liar.lies(move |asked, told| {
+            if asked.path.starts_with("/up-state") {
+                told.status = StatusCode::from_u16(told_status).unwrap();
+                told.body = format!("<Error><Code>{code}</Code></Error>").into();
+            }
+        });
+        let refused = lied.app().post("data", "k", &[("uploads", "")], "").await.unwrap_err();
+        assert_eq!(refused, (503, "UpstreamCredentials".to_owned()), "{code}");
+        assert!(lied.rig.metrics.encode().contains("kind=\"upstream_credentials\""));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_application_reaches_a_state_bucket_by_way_of_a_pattern() {
+    let rig = Rig::with(Plan { state_bucket: Some("up-team-red".to_owned()), ..Plan::default() }).await;
+    let app = rig.app();
+    let id = create(&app, "data", "k", &[]).await;
+    let small = part(&app, ("data", "k", &id), 1, "x").await.unwrap().etag();
+    assert_eq!(rig.stored("up-team-red").await.len(), 2);
+    for outcome in [
+        app.list("team-red", &[]).await,
+        app.put("team-red", "k", "x").await,
+        app.send(Method::DELETE, "team-red", "", &[], &[], None).await,
+        app.send(Method::PUT, "team-red", "", &[("lifecycle", "")], &[], Some("<LifecycleConfiguration/>".into()))
+            .await,
+    ] {
+        assert_eq!(outcome.unwrap_err(), (403, "AccessDenied".to_owned()));
+    }
+    let shown = app.list("", &[]).await.unwrap().text();
+    assert_eq!(elements(&shown, "Name"), ["data", "other", "second"]);
+    complete(&app, ("data", "k", &id), &[(1, small)]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,7 +540,7 @@ async fn unfinished_uploads_do_not_keep_a_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_the_store_locks_hinder_no_upload() {
-    let lied = super::lies::Lied::new().await;
+    let lied = Lied::new().await;
     let app = lied.app();
     lied.liar.edits(|asked, _| {
         if asked.method == Method::DELETE && asked.path.contains("/.sealgate/") {
@@ -417,7 +550,7 @@ async fn records_that_the_store_locks_hinder_no_upload() {
     });
     lied.liar.lies(|asked, told| {
         if asked.method == Method::DELETE && asked.path.starts_with("/up-locked") {
-            told.status = http::StatusCode::FORBIDDEN;
+            told.status = StatusCode::FORBIDDEN;
             told.headers.clear();
             told.body = b"<Error><Code>AccessDenied</Code><Message>locked</Message></Error>".to_vec();
         }
