@@ -73,7 +73,11 @@ const SIGNED: [&str; 40] = [
     "website",
 ];
 /// The parameters that are not signed and choose what of a list is shown.
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 20] = [
+    "allow-unordered",
+    "bucket",
+    "key",
+    "etag",
     "max-buckets",
     "prefix",
     "marker",
@@ -422,6 +426,8 @@ mod tests {
         let authorization = signed("htDYFYduRNen8P9ZfE/s9SuKy0U=");
         let list = [("Date", "Tue, 27 Mar 2007 19:42:41 +0000"), ("Authorization", authorization.as_str())];
         assert_eq!(verdict(("GET", "/?prefix=photos&max-keys=50&marker=puppy"), &list, johnsmith, at(19, 42)), Ok(()));
+        let led = "/?allow-unordered=true&bucket=johnsmith&key=a&etag=%22e%22";
+        assert_eq!(verdict(("GET", led), &list, johnsmith, at(19, 42)), Ok(()), "what a form's redirect adds");
         // what is not signed may turn pages, and no more
         assert_eq!(verdict(("GET", "/?attributes"), &list, johnsmith, at(19, 42)), Err(AuthError::UnsignedParameter));
 

@@ -25,7 +25,7 @@ TESTS = [
     "gateway::lies", "gateway::anonymous", "gateway::forms", "gateway::sub_resources", "gateway::identity", "gateway::hostile",
     "gateway::etags", "gateway::profiles", "gateway::signature_v2", "gateway::versions", "gateway::gc",
     "gateway::multipart::records_in", "gateway::multipart::the_gateways_own_rights", "gateway::multipart::a_state_bucket",
-    "gateway::multipart::no_application", "gateway::reads::a_list_in_no_order", "gateway::reads::a_prefix",
+    "gateway::multipart::no_application", "gateway::multipart::a_question", "gateway::reads::a_list_in_no_order", "gateway::reads::a_prefix",
     "gateway::operations::buckets_are_made",
 ]
 
@@ -117,9 +117,10 @@ MUTATIONS = [
     ("state bucket: who may write a part", "src/gateway/multipart/parts.rs", "            if Self::speaks_for_another(place) {\n                self.may_write(", "            if false {\n                self.may_write("),
     ("state bucket: gone is the caller's word", "src/gateway/multipart/mod.rs", "            && !Self::speaks_for_another(&place);", ";"),
     ("state bucket: gone is the caller's word to Complete", "src/gateway/multipart/complete.rs", "        if !Self::speaks_for_another(place) {\n            self.clear(", "        {\n            self.clear("),
-    ("state bucket: what it refuses", "src/gateway/multipart/mod.rs", "code if code.status() >= 500 => failure,", "code if code.status() >= 400 => failure,"),
+    ("state bucket: what it refuses", "src/gateway/multipart/mod.rs", "        if place.rule.state_bucket.is_none() {\n            return error.into();", "        if true {\n            return error.into();"),
     ("state bucket: no application reaches it", "src/gateway/policy.rs", "        if self.is_own_bucket(upstream, &names.upstream_name) {", "        if false {"),
-    ("state bucket: gc asks everybody", "src/jobs/gc.rs", "                Ok(_) => return Ok(Verdict::Live),\n                // who has", "                Ok(_) => {}\n                // who has"),
+    ("state bucket: gc asks as who began it", "src/jobs/gc.rs", "Some((_, issuer)) => Identity::Of(issuer),", "Some(_) => Identity::Own,"),
+    ("state bucket: a question about a part judges no page", "src/gateway/multipart/parts.rs", "self.exchange.send_apart(&place.upstream, request)", "self.exchange.send(&place.upstream, request)"),
     ("unsigned: a body waits for the store", "src/net/client.rs", "if request.headers().contains_key(header::EXPECT) {", "if false {"),
     ("unsigned: an answered body waits for good", "src/net/client.rs", "Poll::Ready(asked) => asked.is_ok(),", "Poll::Ready(_) => true,"),
     ("unsigned: a short body waits too", "src/gateway/write.rs", "len <= place.rule.verify_whole && !self.waits_for_store()", "len <= place.rule.verify_whole"),

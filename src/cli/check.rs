@@ -24,6 +24,7 @@ use crate::s3::xml::InitiateMultipartUploadResult;
 use crate::secret::Secret;
 use crate::sigv4::AccessKeyId;
 use crate::sigv4::uri::Query;
+use crate::store::identity::Issuer;
 use crate::store::settings::{Addressing, Credentials, Profile, UpstreamSettings, UpstreamTimeouts};
 use crate::store::{Answer, Identity, Payload, StoreError, StoreRequest, Upstream};
 
@@ -158,17 +159,23 @@ async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> R
         let name = settings.name.clone();
         clients.insert(name, Upstream::new(settings, Arc::clone(&clock)).map_err(Failure::failed)?);
     }
-    // the real pipeline, in this process, for a caller that exists only here
+    // the real pipeline, in this process, for callers that exist only here: one of each tenant, by the upstream's own identity,
+    // and one for each identity that an application has
+    let own = identities(&config, &buckets);
     let drawn: [u8; 32] = random.draw_public(clock.now(), b"check").map_err(Failure::failed)?;
     let secret = zeroize::Zeroizing::new(hex(&drawn));
-    for tenant in buckets.iter().map(|tried| &tried.tenant).collect::<std::collections::BTreeSet<_>>() {
+    let tenants = buckets.iter().map(|tried| &tried.tenant).collect::<std::collections::BTreeSet<_>>();
+    let callers = tenants.into_iter().map(|tenant| (caller(tenant.as_str()), tenant.clone(), None));
+    let callers =
+        callers.chain(own.iter().map(|own| (own.caller(), own.tenant.clone(), Some(Arc::clone(&own.issuer)))));
+    for (access_key_id, tenant, upstream_credentials) in callers {
         config.settings.credentials.push(CredentialRule {
-            access_key_id: caller(tenant.as_str())?,
+            access_key_id: access_key_id?,
             secret: Arc::new(Secret::from_text(&secret)),
-            tenant: tenant.clone(),
+            tenant,
             buckets: vec![NamePattern::Prefix(String::new())],
             access: Access::ReadWrite,
-            upstream_credentials: None,
+            upstream_credentials,
             max_requests: 8,
             requests_per_second: None,
             signature_v2: false,
@@ -183,13 +190,19 @@ async fn online(mut config: Config, args: &Args, env: &mut Environment<'_>) -> R
         let client = clients.get(&tried.upstream).ok_or_else(|| Failure::usage("an upstream is not configured"))?;
         let shown = tried.shown.as_str();
         env.say(format_args!("\n── {shown} at upstream {} as {}", tried.upstream, tried.names.upstream_name))?;
-        let application = application(running.address, &region, tried, &secret, &clock)?;
+        let as_caller = |id: &AccessKeyId| application(running.address, &region, id, &secret, &clock);
+        let application = as_caller(&caller(tried.tenant.as_str())?)?;
         let tag: [u8; 8] = random.draw_public(clock.now(), b"check").map_err(Failure::failed)?;
-        for result in [
+        let mut results = vec![
             probe::run(client, tried, &hex(&tag), env).await,
             canary(&application, client, tried, &hex(&tag), &random, env).await,
-            upload(&application, tried, &hex(&tag), env).await,
-        ] {
+            upload(&application, tried, &hex(&tag), None, env).await,
+        ];
+        for own in own.iter().filter(|own| own.bucket == shown) {
+            let application = as_caller(&own.caller()?)?;
+            results.push(upload(&application, tried, &hex(&tag), Some(own.credential.as_str()), env).await);
+        }
+        for result in results {
             if let Err(what) = result {
                 bad += 1;
                 env.say(format_args!("FAILED: {what}"))?;
@@ -210,10 +223,46 @@ fn caller(tenant: &str) -> Result<AccessKeyId, Failure> {
         .ok_or_else(|| Failure::failed("no id for the check's caller"))
 }
 
+/// An identity that an application has at the store for a bucket that is tried.
+struct Own {
+    index: usize,
+    credential: AccessKeyId,
+    tenant: crate::object::TenantId,
+    bucket: String,
+    issuer: Arc<Issuer>,
+}
+
+impl Own {
+    fn caller(&self) -> Result<AccessKeyId, Failure> {
+        caller(&format!("{}-{}", self.tenant, self.index))
+    }
+}
+
+fn identities(config: &Config, buckets: &[Tried]) -> Vec<Own> {
+    let mut all = Vec::new();
+    for tried in buckets {
+        let bucket = tried.shown.as_str();
+        for rule in &config.settings.credentials {
+            let writes = rule.tenant == tried.tenant
+                && rule.access != Access::ReadOnly
+                && rule.buckets.iter().any(|pattern| pattern.matched(bucket).is_some());
+            let Some(issuer) = rule.upstream_credentials.as_ref().filter(|_| writes) else { continue };
+            all.push(Own {
+                index: all.len(),
+                credential: rule.access_key_id.clone(),
+                tenant: rule.tenant.clone(),
+                bucket: bucket.to_owned(),
+                issuer: Arc::clone(issuer),
+            });
+        }
+    }
+    all
+}
+
 fn application(
     address: std::net::SocketAddr,
     region: &str,
-    tried: &Tried,
+    id: &AccessKeyId,
     secret: &zeroize::Zeroizing<String>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Upstream, Failure> {
@@ -225,7 +274,7 @@ fn application(
         profile: Profile::Generic,
         addressing: Addressing::Path,
         credentials: Credentials {
-            access_key_id: caller(tried.tenant.as_str())?.as_str().to_owned(),
+            access_key_id: id.as_str().to_owned(),
             secret: Arc::new(Secret::from_text(secret)),
             session_token: None,
         }
@@ -247,20 +296,36 @@ fn application(
 const MAX_ANSWER_LEN: usize = 64 << 10;
 
 /// Begins an upload through the gateway, sends a part that waits, and aborts it: the bucket of its records must take them.
-async fn upload(application: &Upstream, tried: &Tried, tag: &str, env: &mut Environment<'_>) -> Result<(), String> {
-    let told = |error: StoreError| format!("an upload: {error}");
+async fn upload(
+    application: &Upstream,
+    tried: &Tried,
+    tag: &str,
+    by: Option<&str>,
+    env: &mut Environment<'_>,
+) -> Result<(), String> {
+    let whose = by.map_or_else(String::new, |id| format!(" by the identity of {id}"));
+    let told = |error: StoreError| format!("an upload{whose}: {error}");
     let name = format!("sealgate-check-{tag}");
     let at = (tried.shown.as_str(), Some(name.as_str()));
-    let begun = send_asking(application, Method::POST, at, &[("uploads", "")], (&[], None)).await.map_err(told)?;
+    let said = |failure: Failure| failure.message().to_owned();
+    let begun = match send_asking(application, Method::POST, at, &[("uploads", "")], (&[], None)).await {
+        // a policy may let it write other keys only
+        Err(error) if by.is_some() && error.status() == Some(403) => {
+            return env
+                .say(format_args!("an upload{whose} was not tried: the store refuses it that key"))
+                .map_err(said);
+        }
+        begun => begun.map_err(told)?,
+    };
     let begun = InitiateMultipartUploadResult::parse(&begun.bytes(MAX_ANSWER_LEN).await.map_err(told)?);
     let id = begun.map_err(|error| error.to_string())?.upload_id;
     let part = [("partNumber", "1"), ("uploadId", id.as_str())];
     let sent = send_asking(application, Method::PUT, at, &part, (&[], Some(Bytes::from_static(CANARY)))).await;
-    send_asking(application, Method::DELETE, at, &part[1..], (&[], None)).await.map_err(told)?;
-    sent.map_err(told)?;
+    let aborted = send_asking(application, Method::DELETE, at, &part[1..], (&[], None)).await;
+    sent.and(aborted).map_err(told)?;
     let place = tried.state_bucket.as_deref().unwrap_or("the bucket itself");
-    env.say(format_args!("an upload was begun, took a part and was aborted; its records lay in {place}"))
-        .map_err(|failure| failure.message().to_owned())
+    env.say(format_args!("an upload{whose} was begun, took a part and was aborted; its records lay in {place}"))
+        .map_err(said)
 }
 
 const CANARY: &[u8] = b"A canary sings in the customer's own cage; whoever keeps the cage hears nothing of it.";

@@ -8,9 +8,9 @@ use super::{Environment, Failure};
 use crate::app;
 use crate::clock::SystemClock;
 use crate::config::{Config, parse_time};
+use crate::gateway::records::initiator;
 use crate::gateway::settings::BucketRule;
 use crate::jobs::gc::Scope;
-use crate::object::TenantId;
 use crate::s3::target::BucketName;
 use crate::s3::xml::format_time;
 use crate::store::Upstream;
@@ -50,12 +50,13 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     let settings = config.upstreams.into_iter().find(|upstream| upstream.name == upstream_name);
     let settings = settings.ok_or_else(|| Failure::usage("the bucket's upstream is not configured"))?;
     let upstream = Upstream::new(settings, Arc::new(SystemClock)).map_err(Failure::failed)?;
-    let asks_there =
-        |tenant: &TenantId| rules.iter().any(|rule| rule.upstream == upstream_name && rule.tenant == *tenant);
-    let credentials = config.settings.credentials.iter().filter(|rule| asks_there(&rule.tenant));
-    let others = credentials.filter_map(|rule| rule.upstream_credentials.as_ref()).collect();
+    let credentials = config.settings.credentials.iter();
+    let initiators = credentials
+        .filter_map(|rule| Some((initiator(&rule.access_key_id), rule.upstream_credentials.as_ref()?)))
+        .collect();
     let rules = rules.iter().filter(|rule| rule.upstream == upstream_name).collect();
-    let scope = Scope { upstream: &upstream, bucket: &names.upstream_name, state_bucket: &state_bucket, rules, others };
+    let scope =
+        Scope { upstream: &upstream, bucket: &names.upstream_name, state_bucket: &state_bucket, rules, initiators };
     let runtime = app::runtime().map_err(Failure::failed)?;
     let survey = runtime.block_on(scope.survey(args.older_than, &SystemClock)).map_err(Failure::failed)?;
     let mut deleted = 0;
@@ -78,7 +79,7 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
             "younger": survey.young,
             "of_live_uploads": survey.live,
             "unjudged": survey.unjudged,
-            "unfinished_uploads": survey.uploads,
+            "unfinished_uploads": survey.lists_uploads.then_some(survey.uploads),
             "oldest_upload": survey.oldest_upload.map(format_time),
             "uploads_without_state": survey.without_state,
         });
@@ -94,7 +95,11 @@ pub(super) fn run(args: &Args, env: &mut Environment<'_>) -> Result<(), Failure>
     if survey.unjudged > 0 {
         env.say(format_args!("{} could not be judged by the store's answers and stay", survey.unjudged))?;
     }
-    env.say(format_args!("{} unfinished uploads to this bucket", survey.uploads))?;
+    if survey.lists_uploads {
+        env.say(format_args!("{} unfinished uploads to this bucket", survey.uploads))?;
+    } else {
+        env.say(format_args!("the store does not list this bucket's uploads to the upstream's own credentials"))?;
+    }
     if survey.without_state > 0 {
         env.say(format_args!(
             "{} of them have no state record and cannot be completed here: abort them, or let a lifecycle rule do it",

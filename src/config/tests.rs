@@ -177,8 +177,22 @@ fn a_state_bucket_is_no_applications() {
     let state = |name: &str| format!("tenant = \"main\"\nstate_bucket = \"{name}\"\nkek");
     let with = |name: &str| GOOD.replacen("tenant = \"main\"\nkek", &state(name), 1);
     assert!(with("records").contains("records") && load(&with("records")).is_ok());
-    let found = errors(&with("data-sealed"));
-    assert!(found.iter().any(|(_, message)| message.contains("state_bucket")), "{found:?}");
+    let alias = "\n[[upstream]]\nname = \"alias\"\nendpoint = \"https://store.example\"\ncredentials = { file = \"credentials\", profile = \"provider\" }\n";
+    let other = |upstream: &str| {
+        format!(
+            "{alias}\n[[bucket]]\nname = \"other\"\nupstream = \"{upstream}\"\nupstream_name = \"records\"\nid = \"other\"\n\
+             tenant = \"main\"\nkek = \"default\"\n"
+        )
+    };
+    // its own bucket, another rule's, and that of one store under another name
+    for text in [
+        with("data-sealed"),
+        format!("{}{}", with("records"), other("main")),
+        format!("{}{}", with("records"), other("alias")),
+    ] {
+        let found = errors(&text);
+        assert!(found.iter().any(|(_, message)| message.contains("state_bucket")), "{found:?}");
+    }
 }
 
 #[test]

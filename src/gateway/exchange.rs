@@ -203,9 +203,25 @@ impl Exchange {
     pub(super) async fn send(&self, upstream: &Upstream, mut request: StoreRequest<'_>) -> Result<Answer, StoreError> {
         // rules are of a bucket and a method: the verdict on one of several requests is the client's only if both are
         let judged = self.page.as_ref().zip(self.admitted(upstream, &request));
-        if let Some((page, _)) = judged {
-            request.headers.extend(page.headers.clone());
-        }
+        let Some((page, admitted)) = judged else { return self.send_apart(upstream, request).await };
+        request.headers.extend(page.headers.clone());
+        let answer = self.send_apart(upstream, request).await;
+        let cors = match &answer {
+            Ok(answer) => page.verdict(admitted, &answer.headers),
+            Err(StoreError::Refused(refused)) => page.verdict(admitted, &refused.cors),
+            // a store that fails is not asked again
+            Err(_) => HeaderMap::new(),
+        };
+        self.note(|noted| noted.cors = Some(cors));
+        answer
+    }
+
+    /// Sends one request of the gateway's own, whatever page the client's comes from.
+    pub(super) async fn send_apart(
+        &self,
+        upstream: &Upstream,
+        request: StoreRequest<'_>,
+    ) -> Result<Answer, StoreError> {
         let begun = Instant::now();
         // one place for each request of a client's, until it is answered: further ones for it wait for nobody
         self.place.get_or_try_init(|| upstream.place(request.identity, self.is_signed())).await?;
@@ -213,15 +229,6 @@ impl Exchange {
         let nanos = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.upstream_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.upstream_requests.fetch_add(1, Ordering::Relaxed);
-        if let Some((page, admitted)) = judged {
-            let cors = match &answer {
-                Ok(answer) => page.verdict(admitted, &answer.headers),
-                Err(StoreError::Refused(refused)) => page.verdict(admitted, &refused.cors),
-                // a store that fails is not asked again
-                Err(_) => HeaderMap::new(),
-            };
-            self.note(|noted| noted.cors = Some(cors));
-        }
         answer
     }
 

@@ -8,14 +8,17 @@
 //!
 //! H is a digest of the upload's address and id. Beside its sealed body a state record therefore names in the clear what its
 //! H is of: bucket, key and upload id, all of which the store knows. So `sealgate gc` can ask about an upload without any key
-//! and without relying on lists; and a note that names another upload does not fit the record's H.
+//! and without relying on lists; and a note that names another upload does not fit the record's H. In a bucket of the gateway's own
+//! it also says as whom to ask: to another identity the store may have other buckets by these names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::digest::sha256;
 use crate::format::context::upload_state_name;
 use crate::object::{Address, ObjectKey, PartNumber};
+use crate::sigv4::AccessKeyId;
 
 /// Keys that begin so are the gateway's own.
 pub const RESERVED_PREFIX: &str = ".sealgate/";
@@ -119,13 +122,25 @@ pub struct UploadNote {
     pub key: ObjectKey,
     /// The store's id of the upload.
     pub upload_id: String,
+    /// Who began it, as [`initiator`] says it, if that is another to the store than the gateway itself.
+    pub by: Option<String>,
+}
+
+/// What a note says of a credential: enough to find it in a configuration, and not its id.
+#[must_use]
+pub fn initiator(id: &AccessKeyId) -> String {
+    let digest = sha256(&[b"sealgate initiator", id.as_str().as_bytes()]);
+    URL_SAFE_NO_PAD.encode(digest.first_chunk::<12>().unwrap_or(&[0; 12]))
 }
 
 impl UploadNote {
     /// Puts it into the headers of a state record, unless it is longer than stores take.
     pub fn put(&self, headers: &mut HeaderMap) {
         let fields = [self.bucket.as_bytes(), self.key.as_bytes(), self.upload_id.as_bytes()];
-        let text = fields.map(|field| URL_SAFE_NO_PAD.encode(field)).join(".");
+        let mut text = fields.map(|field| URL_SAFE_NO_PAD.encode(field)).join(".");
+        if let Some(by) = &self.by {
+            text = format!("{text}.{by}");
+        }
         if let Some(value) = HeaderValue::from_str(&text).ok().filter(|_| text.len() <= MAX_NOTE_LEN) {
             headers.insert(UPLOAD_NOTE, value);
         }
@@ -134,11 +149,13 @@ impl UploadNote {
     /// Reads it from the headers of a state record. Nothing of it is proved: its H must be the record's.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut fields = headers.get(UPLOAD_NOTE)?.to_str().ok()?.split('.').map(|text| URL_SAFE_NO_PAD.decode(text));
-        let bucket = String::from_utf8(fields.next()?.ok()?).ok()?;
-        let key = ObjectKey::new(fields.next()?.ok()?).ok()?;
-        let upload_id = String::from_utf8(fields.next()?.ok()?).ok()?;
-        fields.next().is_none().then_some(Self { bucket, key, upload_id })
+        let mut fields = headers.get(UPLOAD_NOTE)?.to_str().ok()?.split('.');
+        let mut decoded = || URL_SAFE_NO_PAD.decode(fields.next()?).ok();
+        let bucket = String::from_utf8(decoded()?).ok()?;
+        let key = ObjectKey::new(decoded()?).ok()?;
+        let upload_id = String::from_utf8(decoded()?).ok()?;
+        let by = fields.next().map(str::to_owned);
+        (fields.next().is_none() && by.as_deref() != Some("")).then_some(Self { bucket, key, upload_id, by })
     }
 }
 
@@ -179,6 +196,7 @@ mod tests {
             bucket: "up-data".to_owned(),
             key: ObjectKey::new(key).unwrap(),
             upload_id: upload_id.to_owned(),
+            by: upload_id.starts_with('i').then(|| initiator(&AccessKeyId::parse("AKALPHA").unwrap())),
         };
         for (key, id) in [(&b"a/\xc3\xbc.b"[..], "2~x.y/z=="), (&[b'k'; 1024][..], &"i".repeat(128))] {
             let mut headers = HeaderMap::new();
@@ -189,7 +207,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         note(&[b'k'; 1024], &"i".repeat(600)).put(&mut headers);
         assert!(headers.is_empty());
-        for wrong in ["", "YQ.YQ", "YQ.YQ.YQ.YQ", "YQ.YQ.%", "YQ..YQ"] {
+        for wrong in ["", "YQ.YQ", "YQ.YQ.YQ.", "YQ.YQ.YQ.YQ.YQ", "YQ.YQ.%", "YQ..YQ"] {
             headers.insert(UPLOAD_NOTE, HeaderValue::from_static(wrong));
             assert!(UploadNote::of(&headers).is_none(), "{wrong}");
         }

@@ -63,7 +63,9 @@ pub struct Survey {
     pub live: usize,
     /// Objects of which it cannot be said: the store was not asked, or gave no clear answer. They stay.
     pub unjudged: usize,
-    /// Unfinished uploads to the bucket that was asked about, as the store lists them.
+    /// Whether the store lists unfinished uploads to the bucket that was asked about to the gateway's own identity.
+    pub lists_uploads: bool,
+    /// Those, as it lists them.
     pub uploads: usize,
     /// When the oldest of them began.
     pub oldest_upload: Option<Timestamp>,
@@ -81,8 +83,8 @@ pub struct Scope<'a> {
     pub state_bucket: &'a str,
     /// The rules of that upstream.
     pub rules: Vec<&'a BucketRule>,
-    /// Who else asks that store for anything, by identities of their own: to them it may have other buckets by these names.
-    pub others: Vec<&'a Arc<Issuer>>,
+    /// Who asks that store by an identity of their own, as a note says it: to them it may have other buckets by these names.
+    pub initiators: Vec<(String, &'a Arc<Issuer>)>,
 }
 
 /// What is known of an upload.
@@ -180,32 +182,28 @@ impl<'a> Scope<'a> {
         let mut query = Query::default();
         query.push("uploadId", note.upload_id.as_str());
         query.push("max-parts", "1");
+        let identity = match &note.by {
+            None => Identity::Own,
+            Some(by) => match self.initiators.iter().find(|(known, _)| known == by) {
+                Some((_, issuer)) => Identity::Of(issuer),
+                None => return Ok(Verdict::Unjudged),
+            },
+        };
         let at = (note.bucket.as_str(), Some(note.key.as_bytes()));
-        match self.ask(Method::GET, at, query.clone()).await {
-            Ok(_) => return Ok(Verdict::Live),
-            Err(error) if error.code() == Some(ErrorCode::NoSuchUpload) => {}
+        match self.ask_as(identity, Method::GET, at, query).await {
+            Ok(_) => Ok(Verdict::Live),
+            Err(error) if error.code() == Some(ErrorCode::NoSuchUpload) => Ok(Verdict::Gone),
+            // whoever began it had that bucket
+            Err(error) if error.code() == Some(ErrorCode::NoSuchBucket) && note.by.is_some() => Ok(Verdict::Gone),
             // a bucket of another account, a store that is ill: nothing was said of the upload
-            Err(StoreError::Refused(_)) => return Ok(Verdict::Unjudged),
-            Err(error) => return Err(error.into()),
-        }
-        // a record in the client's own bucket is of an upload beside it
-        let others = self.others.iter().filter(|_| note.bucket != self.state_bucket);
-        for other in others {
-            match self.ask_as(Identity::Of(other), Method::GET, at, query.clone()).await {
-                Ok(_) => return Ok(Verdict::Live),
-                // who has no such upload, and who may not see one that the gateway would see
-                Err(StoreError::Refused(refused)) if refused.status < 500 => {}
-                // who is nobody there, or the store is ill
-                Err(
-                    StoreError::Refused(_)
-                    | StoreError::Credentials
-                    | StoreError::Signature
-                    | StoreError::NoCredentials(_),
-                ) => return Ok(Verdict::Unjudged),
-                Err(error) => return Err(error.into()),
+            Err(StoreError::Refused(_)) => Ok(Verdict::Unjudged),
+            Err(StoreError::Credentials | StoreError::Signature | StoreError::NoCredentials(_))
+                if note.by.is_some() =>
+            {
+                Ok(Verdict::Unjudged)
             }
+            Err(error) => Err(error.into()),
         }
-        Ok(Verdict::Gone)
     }
 
     /// The unfinished uploads to the bucket: when each began, and whether it has a state record.
@@ -248,8 +246,16 @@ impl<'a> Scope<'a> {
     pub async fn survey(&self, older_than: Duration, clock: &dyn Clock) -> Result<Survey, GcError> {
         let limit = u64::try_from(older_than.as_millis()).unwrap_or(u64::MAX);
         let before = clock.now().unix_millis().saturating_sub(limit);
-        let uploads = self.uploads().await?;
+        let uploads = match self.uploads().await {
+            Ok(uploads) => Some(uploads),
+            // a bucket that only its application reaches
+            Err(GcError::Store(StoreError::Refused(refused))) if matches!(refused.status, 403 | 404) => None,
+            Err(error) => return Err(error),
+        };
+        let lists_uploads = uploads.is_some();
+        let uploads = uploads.unwrap_or_default();
         let mut survey = Survey {
+            lists_uploads,
             uploads: uploads.len(),
             oldest_upload: uploads.iter().map(|(begun, _)| *begun).min(),
             without_state: uploads.iter().filter(|(_, has_state)| !has_state).count(),

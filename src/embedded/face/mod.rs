@@ -129,7 +129,7 @@ enum Incoming {
 }
 
 impl Face {
-    /// A face of `store` that answers to one credential in one region.
+    /// A face of `store` that answers to these credentials in one region.
     #[must_use]
     pub fn new(
         store: Store,

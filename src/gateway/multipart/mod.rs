@@ -17,7 +17,7 @@ use super::envelope::SealedHeader;
 use super::error::Failure;
 use super::headers::{self, CIPHERTEXT_TYPE, ENVELOPE, forwarded, forwarded_to_reads, passed_back, upstream_etag};
 use super::policy::{Place, Right};
-use super::records::{UploadNames, UploadNote, behind, is_reserved};
+use super::records::{UploadNames, UploadNote, behind, initiator, is_reserved};
 use super::upstream::discard_answer;
 use crate::digest::{ChecksumAlgorithm, ChecksumType};
 use crate::format::context::Context;
@@ -34,7 +34,7 @@ use crate::s3::target::BucketName;
 use crate::s3::xml::{InitiateMultipartUploadResult, ListBucketResult, ListMultipartUploadsResult};
 use crate::sigv4::Headers;
 use crate::sigv4::uri::Query;
-use crate::store::{Answer, Identity, Payload, StoreRequest};
+use crate::store::{Answer, Identity, Payload, StoreError, StoreRequest};
 
 /// The longest answer to Create and Complete: a key, percent-encoded, in two places.
 const MAX_ANSWER_LEN: usize = 64 << 10;
@@ -147,17 +147,23 @@ impl Call<'_> {
         }
     }
 
-    /// Asks about them. What the store refuses the gateway in a bucket of its own is not the client's to hear.
     async fn ask_records(&self, place: &Place, request: StoreRequest<'_>) -> Result<Answer, Failure> {
-        let sent = self.exchange.send(&place.upstream, request).await.map_err(Failure::from);
+        self.exchange.send(&place.upstream, request).await.map_err(|error| Self::refused_records(place, error))
+    }
+
+    /// What the store refuses the gateway in a bucket of its own is not the client's to hear.
+    fn refused_records(place: &Place, error: StoreError) -> Failure {
         if place.rule.state_bucket.is_none() {
-            return sent;
+            return error.into();
         }
-        sent.map_err(|failure| match failure.code() {
-            ErrorCode::NoSuchKey | ErrorCode::PreconditionFailed | ErrorCode::ConditionalRequestConflict => failure,
-            code if code.status() >= 500 => failure,
-            _ => Failure::credentials("the store refuses the gateway its own bucket, the state_bucket"),
-        })
+        match (error.status(), error.code()) {
+            (Some(404), Some(ErrorCode::NoSuchBucket)) | (Some(401 | 403), _) => {
+                Failure::credentials("the store refuses the gateway its own bucket, the state_bucket")
+            }
+            (Some(404 | 409 | 412 | 429), _) => error.into(),
+            (Some(400..500), _) => Failure::upstream("the store refuses a record of an upload"),
+            _ => error.into(),
+        }
     }
 
     /// Whether what the gateway does in a bucket of its own it does for somebody who is another to the store.
@@ -268,6 +274,9 @@ impl Call<'_> {
             bucket: place.upstream_name.clone(),
             key: upload.object.key.clone(),
             upload_id: upload.upload_id.clone(),
+            // what nobody began is asked about as the gateway
+            by: (Self::speaks_for_another(place) && !place.caller.is_anonymous())
+                .then(|| initiator(&place.caller.rule.access_key_id)),
         }
         .put(&mut request.headers);
         match self.ask_records(place, request).await {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 
 use super::super::Call;
@@ -27,14 +28,12 @@ use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::operation::{CopySource, UploadRef};
 use crate::s3::range::RangeSpec;
 use crate::s3::xml::{CopyKind, CopyResult, ListPartsResult, ListedPart};
-use crate::store::{Payload, StoreRequest};
+use crate::store::{Payload, StoreRequest, content_md5};
 
 /// The shortest upstream part that is a client's: shorter ones are the gateway's trailers.
 const SHORTEST_PART: u64 = HEAD_LEN as u64 + 4_195_344;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
-/// That of one byte, zero.
-const MD5_OF_ZERO: &str = "k7iFrf4NoInN9jSQT9WfcQ==";
 
 /// How many pages of parts are read at most: ten are enough for a store that fills them.
 const MAX_PAGES: u32 = 100;
@@ -137,7 +136,7 @@ impl Call<'_> {
         let mut replaced = None;
         let mut request = if staged {
             if Self::speaks_for_another(place) {
-                self.may_write(place, upload, number).await?;
+                self.may_write(place, upload).await?;
             }
             let mut request = self.about_records(place, Some(staged_key.as_bytes()));
             request.headers.insert(header::CONTENT_TYPE, super::CIPHERTEXT_TYPE);
@@ -157,7 +156,11 @@ impl Call<'_> {
         request.method = Method::PUT;
         request.headers.extend(self.expected().filter(|_| is_clients));
         request.body = Payload::Stream { body, len: stored_len };
-        let answer = self.send_body(place, request).await?;
+        let sent = self.exchange.send(&place.upstream, request).await;
+        let answer = sent.map_err(|error| {
+            let refused = || if staged { Self::refused_records(place, error) } else { error.into() };
+            self.exchange.failure.take().unwrap_or_else(refused)
+        })?;
         let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;
         discard_answer(answer).await;
         let verified = verified.take()?;
@@ -180,16 +183,26 @@ impl Call<'_> {
         Ok(Taken { etag, verified })
     }
 
-    /// What the store says to the caller who sends a part: the gateway, which keeps it in its own bucket, would be let in. A part
-    /// whose digest is wrong is refused to everybody else for that; should a store take it, it is an attempt that a later one
-    /// replaces.
-    async fn may_write(&self, place: &Place, upload: &UploadRef, number: PartNumber) -> Result<(), Failure> {
+    /// What the store says to the caller who sends a part: the gateway, which keeps it in its own bucket, would be let in. It is
+    /// asked by a part whose digest is wrong, which it refuses to everybody else for that; should it take it, no Complete names it,
+    /// for parts of that number always wait.
+    async fn may_write(&self, place: &Place, upload: &UploadRef) -> Result<(), Failure> {
         let mut query = Self::upload_query(upload);
-        query.push("partNumber", number.get().to_string());
+        query.push("partNumber", PartNumber::MAX.to_string());
         let mut headers = forwarded_to_reads(&self.accepted.headers);
-        headers.insert(CONTENT_MD5, HeaderValue::from_static(MD5_OF_ZERO));
-        let at = (place.upstream_name.as_str(), Some(upload.object.key.as_bytes()));
-        let told = self.about_upload(place, Method::PUT, at, query, headers, Payload::Empty).await;
+        // of another body than that; some stores take no empty one
+        headers.extend(content_md5(b"another").map(|digest| (CONTENT_MD5, digest)));
+        let request = StoreRequest {
+            method: Method::PUT,
+            bucket: Some(&place.upstream_name),
+            key: Some(upload.object.key.as_bytes()),
+            query,
+            headers,
+            body: Payload::Bytes(Bytes::from_static(b"0")),
+            ..self.exchange.request(&place.caller)
+        };
+        // what it says to a page is not said of the client's request
+        let told = self.exchange.send_apart(&place.upstream, request).await.map_err(Failure::from);
         match told {
             Ok(answer) => {
                 discard_answer(answer).await;

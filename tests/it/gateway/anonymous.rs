@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use sealgate::clock::{Clock as _, SystemClock};
 use sealgate::gateway::settings::{Access, EtagMode, Limits};
 use sealgate::sigv4::uri::Query;
-use sealgate::sigv4::{AmzDate, CredentialScope, Credentials, Headers, RequestView, SigningKey, presign};
+use sealgate::sigv4::{
+    self, AmzDate, ContentSha256, CredentialScope, Credentials, Headers, RequestView, SigningKey, presign,
+};
 use sealgate::store::{Answer, Identity, StoreError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -173,6 +175,62 @@ async fn who_does_not_sign_is_asked_for_a_body_by_the_store_alone() {
         }
         for head in judge.await.unwrap() {
             assert!(head.contains("\r\nexpect: 100-continue\r\n") && !head.contains("authorization"), "{head}");
+        }
+    }
+}
+
+/// A provider that lets everybody do everything.
+fn is_open(lied: &Lied) {
+    lied.liar.edits(|asked, _| {
+        if asked.headers.contains_key("authorization") || asked.headers.contains_key("x-amz-content-sha256") {
+            return;
+        }
+        let date = AmzDate::of(SystemClock.now());
+        let key = SigningKey::derive(&secret("secret of PROVIDER"), &CredentialScope::new(date, REGION));
+        let fields: Vec<_> = asked.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let view = RequestView {
+            method: asked.method.as_str(),
+            path: &asked.path,
+            query: &asked.query,
+            headers: Headers::new(&fields),
+        };
+        let credentials = Credentials { access_key_id: "PROVIDER", key: &key, session_token: None };
+        let signed = sigv4::sign(&view, &credentials, date, ContentSha256::Unsigned).unwrap();
+        let signed: Vec<_> = signed.fields().map(|(name, text)| (name, text.parse().unwrap())).collect();
+        asked.headers.extend(signed.into_iter().map(|(name, value)| (HeaderName::from_static(name), value)));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_sign_uploads_in_parts_where_bucket_and_store_allow_it() {
+    for state_bucket in [None, Some("up-state".to_owned())] {
+        let has_state_bucket = state_bucket.is_some();
+        let lied = Lied::with(Plan { state_bucket, open: Access::ReadWrite, ..Plan::default() }).await;
+        let app = lied.app();
+        is_open(&lied);
+        let created = ask(&app, Method::POST, ("other", "k"), &[("uploads", "")], &[], Some("")).await.unwrap();
+        let id = elements(str::from_utf8(&created.bytes(10_000).await.unwrap()).unwrap(), "UploadId").remove(0);
+        let mut parts = Vec::new();
+        for (number, body) in [("1", noise(5 << 20, 1)), ("2", noise(7, 2))] {
+            let (query, waits) = ([("partNumber", number), ("uploadId", &id)], [("expect", "100-continue")]);
+            let sent = app.sent(Identity::Nobody, Method::PUT, ("other", "k"), &query, &waits, Some(body.into())).await;
+            parts.push((number.parse().unwrap(), sent.unwrap().headers["etag"].to_str().unwrap().to_owned()));
+        }
+        let listed = list(&parts).into();
+        let query = [("uploadId", id.as_str())];
+        app.sent(Identity::Nobody, Method::POST, ("other", "k"), &query, &[], Some(listed)).await.unwrap();
+        lied.liar.tells_the_truth();
+        let whole = [noise(5 << 20, 1), noise(7, 2)].concat();
+        assert!(app.get("other", "k").await.unwrap().body == whole);
+        assert!(lied.rig.stored("up-state").await.is_empty());
+        let asked = lied.liar.requests.lock().unwrap().clone();
+        let puts = asked.iter().filter(|asked| asked.method == Method::PUT);
+        for asked in puts {
+            // the client's bodies wait for the store, and no other; the gateway's own bucket is its own
+            let is_sent = asked.query.ends_with("partNumber=1") || asked.path.contains("/.sealgate/s/");
+            assert_eq!(asked.headers.contains_key("expect"), is_sent, "{} {}", asked.path, asked.query);
+            let is_own = has_state_bucket && asked.path.starts_with("/up-state/");
+            assert_eq!(asked.headers.contains_key("authorization"), is_own, "{} {}", asked.path, asked.query);
         }
     }
 }

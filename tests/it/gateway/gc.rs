@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use sealgate::clock::SystemClock;
+use sealgate::gateway::records::initiator;
 use sealgate::jobs::gc::{Scope, Survey};
 use sealgate::net::server::ServerSettings;
+use sealgate::sigv4::AccessKeyId;
 use sealgate::store::identity::Issuer;
 
 use super::liar::{Asked, Liar, Told};
@@ -21,17 +23,21 @@ struct Swept {
     liar: Arc<Liar>,
     _listening: Server,
     store: Client,
-    /// Who else has an identity at the store.
-    others: Vec<Arc<Issuer>>,
+    /// Who has an identity of their own at the store.
+    initiators: Vec<(String, Arc<Issuer>)>,
 }
 
 impl Swept {
     async fn new(state_bucket: Option<&str>) -> Self {
-        let rig = Rig::with(Plan { state_bucket: state_bucket.map(str::to_owned), ..Plan::default() }).await;
+        Self::with(Plan { state_bucket: state_bucket.map(str::to_owned), ..Plan::default() }).await
+    }
+
+    async fn with(plan: Plan) -> Self {
+        let rig = Rig::with(plan).await;
         let liar = Liar::before(rig.provider.address);
         let listening = Server::start(Arc::clone(&liar), ServerSettings::default()).await;
         let store = Client::new(listening.address, "PROVIDER", "secret of PROVIDER");
-        Self { rig, liar, _listening: listening, store, others: Vec::new() }
+        Self { rig, liar, _listening: listening, store, initiators: Vec::new() }
     }
 
     /// What gc finds in `data`; `delete` takes it away.
@@ -43,7 +49,7 @@ impl Swept {
             bucket: "up-data",
             state_bucket,
             rules: rules.iter().collect(),
-            others: self.others.iter().collect(),
+            initiators: self.initiators.iter().map(|(id, issuer)| (id.clone(), issuer)).collect(),
         };
         tokio::time::sleep(Duration::from_millis(2)).await;
         let survey = scope.survey(Duration::ZERO, &SystemClock).await.unwrap();
@@ -88,32 +94,51 @@ async fn leftovers_go_and_live_uploads_of_every_bucket_that_shares_the_records_s
         let app = swept.rig.app();
         complete(&app, ("data", "live", &live), &parts).await.unwrap();
         complete(&app, ("team-red", "live", &other), &other_parts).await.unwrap();
-        assert!(swept.sweep(false).await == Survey::default());
+        assert!(swept.sweep(false).await == Survey { lists_uploads: true, ..Survey::default() });
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_only_its_application_sees_is_alive_all_the_same() {
-    let mut swept = Swept::new(Some("up-state")).await;
-    swept.others = vec![identity("APPLICATION").into()];
+async fn about_an_upload_in_a_state_bucket_the_store_is_asked_as_who_began_it() {
+    let plan = Plan { state_bucket: Some("up-state".to_owned()), has_app_identity: true, ..Plan::default() };
+    let mut swept = Swept::with(plan).await;
+    let known = vec![
+        (initiator(&AccessKeyId::parse("AKOTHER").unwrap()), identity("PROVIDER").into()),
+        (initiator(&AccessKeyId::parse("AKALPHA").unwrap()), identity("APPLICATION").into()),
+    ];
     let (id, parts) = swept.upload("data", "live").await;
-    // to the gateway the bucket is another one
-    let hide_from = |who: &'static str| {
+    let state = swept.rig.stored("up-state").await.into_keys().find(|key| key.starts_with(".sealgate/u/")).unwrap();
+    let note = swept.rig.provider_client().head("up-state", &state).await.unwrap();
+    assert!(!note.header("x-amz-meta-sealgate-upload").contains("AKALPHA"));
+    let tell = |who: &'static str, status: u16, code: &'static str| {
         swept.liar.lies(move |asked, told| {
             let said = asked.headers.get("authorization").map_or("", |value| value.to_str().unwrap());
-            if asked.query.contains("uploadId=") && said.contains(who) {
-                (told.status, told.body) =
-                    (StatusCode::NOT_FOUND, b"<Error><Code>NoSuchUpload</Code></Error>".to_vec());
+            if asked.path.starts_with("/up-data") && said.contains(who) {
+                told.status = StatusCode::from_u16(status).unwrap();
+                told.body = format!("<Error><Code>{code}</Code></Error>").into();
             }
         });
     };
-    hide_from("Credential=PROVIDER/");
-    let survey = swept.sweep(true).await;
-    assert_eq!((survey.leftovers.len(), survey.live), (0, 2));
+    // to the gateway the bucket is another one, or closed; nobody knows who began it, or they hear nothing clear
+    let (both, application, provider) = ("Credential=", "Credential=APPLICATION/", "Credential=PROVIDER/");
+    for (knows, who, status, code, expected) in [
+        (true, provider, 404, "NoSuchUpload", (0, 2, 0)),
+        (true, provider, 403, "AccessDenied", (0, 2, 0)),
+        (false, provider, 404, "NoSuchUpload", (0, 0, 2)),
+        (true, application, 403, "AccessDenied", (0, 0, 2)),
+        (true, application, 403, "InvalidAccessKeyId", (0, 0, 2)),
+        (true, both, 404, "NoSuchBucket", (2, 0, 0)),
+        (true, application, 404, "NoSuchUpload", (2, 0, 0)),
+    ] {
+        swept.initiators = if knows { known.clone() } else { Vec::new() };
+        tell(who, status, code);
+        let survey = swept.sweep(false).await;
+        assert_eq!((survey.leftovers.len(), survey.live, survey.unjudged), expected, "{who} {code}");
+        assert_eq!(survey.lists_uploads, who == application, "{who} {code}");
+    }
+    swept.liar.tells_the_truth();
+    assert_eq!(swept.sweep(true).await.leftovers.len(), 0);
     complete(&swept.rig.app(), ("data", "live", &id), &parts).await.unwrap();
-    swept.upload("data", "live").await;
-    hide_from("Credential=");
-    assert_eq!(swept.sweep(true).await.leftovers.len(), 2, "nobody sees it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

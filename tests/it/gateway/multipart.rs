@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use sealgate::digest::{ChecksumAlgorithm, checksum};
 
-use super::liar::Asked;
+use super::liar::{Asked, Told};
 use super::lies::Lied;
 use super::rig::{Client, Got, Outcome, Plan, Rig, elements, noise};
 
@@ -212,9 +212,15 @@ async fn the_gateways_own_rights_are_nobody_elses() {
     let before = lied.rig.stored("up-state").await;
     let denied = (403, "AccessDenied".to_owned());
     let abort = async |id: &str| app.send(Method::DELETE, "data", "k", &[("uploadId", id)], &[], None).await;
-    // a store that lets the application see the upload, and change nothing of it
-    lied.liar.lies(|asked, told| {
+    // a store that lets the application see the upload, and does nothing else for it
+    lied.liar.edits(|asked, _| {
         if asked_by(asked) == "APPLICATION" && asked.method != Method::GET && asked.method != Method::HEAD {
+            asked.method = Method::GET;
+            asked.headers.insert("x-denied", "true".parse().unwrap());
+        }
+    });
+    lied.liar.lies(|asked, told| {
+        if asked.headers.contains_key("x-denied") {
             (told.status, told.body) = (StatusCode::FORBIDDEN, DENIED.into());
         }
     });
@@ -222,40 +228,81 @@ async fn the_gateways_own_rights_are_nobody_elses() {
     assert_eq!(abort(&id).await.unwrap_err(), denied);
     assert_eq!(complete(&app, at, &[(1, small.clone())]).await.unwrap_err(), denied);
     assert_eq!(lied.rig.stored("up-state").await, before);
-    // one to which the application has other buckets by the same names: the upload is not in them, and is live
-    let id = create_beside(&lied).await;
-    let at = ("data", "k", id.as_str());
-    let small = part(&app, at, 1, noise(100, 1)).await.unwrap().etag();
+    lied.liar.tells_the_truth();
+    complete(&app, at, &[(1, small.clone())]).await.unwrap();
+    assert!(app.get("data", "k").await.unwrap().body == noise(100, 1));
+    // one to which the application has other buckets by the same names: this upload is not in them, and is live
+    let live = create(&app, "data", "k", &[]).await;
+    let waiting = part(&app, ("data", "k", &live), 1, noise(300, 3)).await.unwrap().etag();
     let before = lied.rig.stored("up-state").await;
-    lied.liar.edits(|asked, _| {
-        if asked_by(asked) == "APPLICATION" && asked.query.contains("uploadId=") {
-            asked.query.push('x');
-        }
-    });
     lied.liar.lies(|asked, told| {
         if asked_by(asked) == "APPLICATION" && asked.query.contains("uploadId=") {
             (told.status, told.body) = (StatusCode::NOT_FOUND, b"<Error><Code>NoSuchUpload</Code></Error>".to_vec());
         }
     });
+    lied.liar.edits(|asked, _| {
+        if asked_by(asked) == "APPLICATION" && asked.method == Method::DELETE {
+            asked.method = Method::GET;
+        }
+    });
     let gone = (404, "NoSuchUpload".to_owned());
-    assert_eq!(part(&app, at, 1, noise(200, 2)).await.unwrap_err(), gone);
-    assert_eq!(abort(&id).await.unwrap_err(), gone);
-    assert_eq!(complete(&app, at, &[(1, small.clone())]).await.unwrap_err(), gone);
+    assert_eq!(part(&app, ("data", "k", &live), 1, noise(200, 2)).await.unwrap_err(), gone);
+    assert_eq!(abort(&live).await.unwrap_err(), gone);
+    assert_eq!(complete(&app, ("data", "k", &live), &[(1, waiting.clone())]).await.unwrap_err(), gone);
+    // by the parts of the object that is there, which is then what it asks for
+    complete(&app, ("data", "k", &live), &[(1, small)]).await.unwrap();
     assert_eq!(lied.rig.stored("up-state").await, before);
     lied.liar.tells_the_truth();
-    complete(&app, at, &[(1, small)]).await.unwrap();
-    assert!(app.get("data", "k").await.unwrap().body == noise(100, 1));
+    complete(&app, ("data", "k", &live), &[(1, waiting)]).await.unwrap();
+    assert!(app.get("data", "k").await.unwrap().body == noise(300, 3));
 }
 
-/// An upload that begins once the store tells the truth again.
-async fn create_beside(lied: &Lied) -> String {
-    lied.liar.tells_the_truth();
-    create(&lied.app(), "data", "k", &[]).await
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_whether_a_part_may_be_written_writes_none() {
+    let plan = Plan { state_bucket: Some("up-state".to_owned()), has_app_identity: true, ..Plan::default() };
+    let lied = Lied::with(plan).await;
+    let app = lied.app();
+    let page = [("origin", "https://app.example")];
+    // what stores say to a part whose digest is wrong; one that takes it has a part that nobody asks for
+    for (status, code) in [(400, "BadDigest"), (400, "InvalidDigest"), (200, "")] {
+        let id = create(&app, "data", "k", &[]).await;
+        let at = ("data", "k", id.as_str());
+        let big = part(&app, at, 2, noise(5 * MIB, 2)).await.unwrap().etag();
+        lied.liar.lies(move |asked, told| {
+            if asked.query.contains("partNumber=10000") {
+                told.status = StatusCode::from_u16(status).unwrap();
+                told.body =
+                    if code.is_empty() { Vec::new() } else { format!("<Error><Code>{code}</Code></Error>").into() };
+            } else if asked.headers.contains_key("origin") || asked.method == Method::OPTIONS {
+                told.set("access-control-allow-origin", "https://app.example");
+                told.status = StatusCode::OK;
+            }
+        });
+        let query = [("partNumber", "3"), ("uploadId", id.as_str())];
+        let small = app.send(Method::PUT, "data", "k", &query, &page, Some("small".into())).await.unwrap();
+        assert_eq!(small.header("access-control-allow-origin"), "https://app.example", "what is said to the page");
+        let asked = lied.liar.requests.lock().unwrap().clone();
+        let asked = asked.iter().rfind(|asked| asked.query.contains("partNumber=10000")).unwrap();
+        assert!(asked.is("PUT", "/up-data/k") && asked_by(asked) == "APPLICATION");
+        assert!(asked.headers.contains_key("content-md5") && !asked.headers.contains_key("origin"));
+        // the honest store behind has taken none
+        let there = lied.rig.provider_client().list_of_parts("up-data", "k", &id).await;
+        assert_eq!(elements(&there, "PartNumber"), ["2"]);
+        complete(&app, at, &[(2, big), (3, small.etag())]).await.unwrap();
+        assert_eq!(app.get("data", "k").await.unwrap().body.len(), 5 * MIB + 5);
+        lied.liar.tells_the_truth();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_bucket_that_is_closed_to_the_gateway_is_nothing_of_the_clients() {
-    for (told_status, code) in [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidRequest")] {
+    let credentials = "UpstreamCredentials";
+    for (told_status, code, expected) in [
+        (403, "AccessDenied", credentials),
+        (404, "NoSuchBucket", credentials),
+        (400, "RequestTimeout", "ServiceUnavailable"),
+        (400, "InvalidRequest", "ServiceUnavailable"),
+    ] {
         let plan = Plan { state_bucket: Some("up-state".to_owned()), has_app_identity: true, ..Plan::default() };
         let lied = Lied::with(plan).await;
         lied.liar.lies(move |asked, told| {
@@ -264,9 +311,22 @@ async fn a_state_bucket_that_is_closed_to_the_gateway_is_nothing_of_the_clients(
                 told.body = format!("<Error><Code>{code}</Code></Error>").into();
             }
         });
-        let refused = lied.app().post("data", "k", &[("uploads", "")], "").await.unwrap_err();
-        assert_eq!(refused, (503, "UpstreamCredentials".to_owned()), "{code}");
-        assert!(lied.rig.metrics.encode().contains("kind=\"upstream_credentials\""));
+        let app = lied.app();
+        let refused = app.post("data", "k", &[("uploads", "")], "").await.unwrap_err();
+        assert_eq!(refused, (503, expected.to_owned()), "{code}");
+        assert_eq!(lied.rig.metrics.encode().contains("kind=\"upstream_credentials\""), expected == credentials);
+        // and where it closes later
+        let lie = move |asked: &Asked, told: &mut Told| {
+            if asked.is("PUT", &asked.path) && asked.path.starts_with("/up-state/.sealgate/s/") {
+                told.status = StatusCode::from_u16(told_status).unwrap();
+                told.body = format!("<Error><Code>{code}</Code></Error>").into();
+            }
+        };
+        lied.liar.tells_the_truth();
+        let id = create(&app, "data", "k", &[]).await;
+        lied.liar.lies(lie);
+        let refused = part(&app, ("data", "k", &id), 1, "x").await.unwrap_err();
+        assert_eq!(refused, (503, expected.to_owned()), "{code}");
     }
 }
 
