@@ -71,6 +71,8 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Write the man pages into a folder
     Man(completions::ManArgs),
+    /// Print the version, and that of the format that it writes
+    Version,
 }
 
 /// Runs the program with `arguments`, the program's own name first, and returns its exit code: 0 done, 1 failed,
@@ -95,6 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, env: &mut Environment<
         Command::Inspect(args) => inspect::run(&args, env),
         Command::Completions(args) => completions::run(&args, env),
         Command::Man(args) => completions::man(&args),
+        Command::Version => env.say(format_args!("sealgate {} (object format 1)", env!("CARGO_PKG_VERSION"))),
     };
     // What was written last may still rest in a buffer, and its failure is the command's.
     match done.and_then(|()| env.stdout.flush().map_err(Failure::output)) {

@@ -9,7 +9,7 @@ use super::headers::{passed_back, upstream_etag};
 use super::policy::Right;
 use super::read::begun_again;
 use super::upstream::Source;
-use crate::digest::{ChecksumType, ChecksumValue};
+use crate::digest::ChecksumValue;
 use crate::ingress::answer::document;
 use crate::net::body::Body;
 use crate::s3::checksum::format_checksum;
@@ -56,13 +56,10 @@ impl Call<'_> {
         if wants(ObjectAttribute::Checksum) {
             let in_tail = tail.as_ref().and_then(|tail| tail.opened.trailer().digests().checksum.clone());
             let found = in_tail.or_else(|| opening.envelope.metadata().checksum().map(|checksum| (checksum, 0)));
-            answer.checksum = found.and_then(|(checksum, parts)| {
+            // without the number of parts, which the headers of reads have: so Amazon S3
+            answer.checksum = found.and_then(|(checksum, _)| {
                 let value = ChecksumValue::new(checksum.algorithm(), checksum.value())?;
-                let mut text = format_checksum(&value);
-                if checksum.over() == ChecksumType::Composite {
-                    text = format!("{text}-{parts}");
-                }
-                Some((checksum.algorithm(), checksum.over(), text))
+                Some((checksum.algorithm(), checksum.over(), format_checksum(&value)))
             });
         }
         if wants(ObjectAttribute::ObjectParts) && is_multipart {

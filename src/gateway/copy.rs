@@ -2,7 +2,7 @@
 //!
 //! Source and destination of one tenant under one KEK entry share the data key: only a new header is written, which the store
 //! must put on exactly the body that was read (`x-amz-copy-source-if-match`); a store that ignores the condition would put it
-//! on another body and destroy it. Across tenants, KEKs or stores the object is opened and sealed anew.
+//! on another body and destroy it. Across KEKs or stores the object is opened and sealed anew.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 

@@ -68,6 +68,8 @@ pub(super) struct Exchange {
     tls: bool,
     /// What a browser says of the page that asks; the store judges it.
     page: Option<Page>,
+    /// A digest of host and path, by which alerts are told apart.
+    about: u64,
     begun: Instant,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -94,6 +96,8 @@ impl Exchange {
     ) -> Arc<Self> {
         let (head, tls) = head;
         let (method, version) = (&head.method, head.version);
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let about = metrics.digest((host, head.uri.path()));
         Arc::new(Self {
             request_id,
             trace,
@@ -101,6 +105,7 @@ impl Exchange {
             protocol: if version == http::Version::HTTP_2 { "h2" } else { "http/1.1" },
             tls,
             page: Page::of(&head.headers),
+            about,
             begun: Instant::now(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -158,19 +163,24 @@ impl Exchange {
         });
     }
 
-    pub(super) fn note_failure(&self, failure: &Failure) {
-        if let Some(alert) = failure.alert {
-            self.metrics.alert(alert);
+    /// Raises the alert that a failure is worth; what is wrong with an object is told once a minute, for applications ask again.
+    fn alert(&self, failure: &Failure) {
+        match failure.alert {
+            Some(kind @ ("integrity" | "not_sealed")) => self.metrics.alert_about(kind, self.about),
+            Some(kind) => self.metrics.alert(kind),
+            None => {}
         }
+    }
+
+    pub(super) fn note_failure(&self, failure: &Failure) {
+        self.alert(failure);
         self.note(|noted| noted.failure = Some(failure.clone()));
     }
 
     /// A failure of an operation that went on without its client: its line is written, but whom it wakes must wake.
     pub(super) fn note_late(&self, failure: &Failure) {
         if self.recorded.load(Ordering::Relaxed) {
-            if let Some(alert) = failure.alert {
-                self.metrics.alert(alert);
-            }
+            self.alert(failure);
             let (request_id, error, cause) = (&self.request_id, failure.code().name(), &failure.cause);
             tracing::warn!(target: "sealgate::gateway", %request_id, error, %cause, "failed after its client had gone");
         }

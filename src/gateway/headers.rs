@@ -150,10 +150,11 @@ pub(super) fn envelope_text(answer: &HeaderMap) -> Result<&str, Failure> {
     first.to_str().map_err(|_| Failure::integrity("the envelope is no text"))
 }
 
-/// The sealed metadata as headers of an answer to GET and HEAD, with what the request overrides.
+/// The sealed metadata as headers of an answer to GET and HEAD, with what the request overrides; `raw`: what is not ASCII as it is.
 pub(super) fn object_headers(
     metadata: &Metadata,
     overrides: &[(&'static str, Vec<u8>)],
+    raw: bool,
     out: &mut HeaderMap,
 ) -> Result<(), Failure> {
     let broken = || Failure::integrity("sealed metadata that is no header");
@@ -171,8 +172,12 @@ pub(super) fn object_headers(
     for (name, value) in metadata.user() {
         let name = [USER_PREFIX.as_bytes(), name].concat();
         let name = HeaderName::from_bytes(&name).map_err(|_| broken())?;
-        let value = HeaderValue::from_str(&encode_rfc2047(value)).map_err(|_| broken())?;
-        out.insert(name, value);
+        let value = if raw {
+            HeaderValue::from_bytes(value)
+        } else {
+            HeaderValue::from_bytes(encode_rfc2047(value).as_bytes())
+        };
+        out.insert(name, value.map_err(|_| broken())?);
     }
     Ok(())
 }

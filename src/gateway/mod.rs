@@ -437,7 +437,8 @@ fn refusal(failure: &Failure, method: &Method, request_id: &str) -> Response<Bod
 impl Handler for Gateway {
     async fn handle(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
         let core = self.core();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        head.extensions.insert(peer);
         let (request_id, span) = core.ids.next();
         let traceparent = head.headers.get("traceparent").map(HeaderValue::as_bytes);
         let context = trace::TraceContext::parse(traceparent, span);

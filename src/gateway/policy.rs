@@ -320,25 +320,36 @@ impl Policy {
     }
 }
 
-/// Refuses keys that are nobody's, or would be to a store or a proxy that resolves segments of dots.
+/// Refuses keys that are nobody's, or would be to a store or a proxy that resolves segments of dots, whether it keeps empty
+/// segments or not.
 fn check_key(key: &ObjectKey) -> Result<(), S3Error> {
-    if is_reserved(key.as_bytes()) {
+    let key = key.as_bytes();
+    if is_reserved(key) {
         return Err(reserved());
     }
-    match resolved(key.as_bytes()) {
-        Some(key) if is_reserved(&key) => Err(reserved()),
-        Some(_) => Ok(()),
-        None => Err(S3Error::new(ErrorCode::InvalidURI, "The key's `..` lead out of the bucket.")),
+    let mut has_dots = key.split(|byte| *byte == b'/').map(|segment| matches!(segment, b"." | b".."));
+    if !has_dots.any(|is_dots| is_dots) {
+        return Ok(());
     }
+    for keeps_empty in [true, false] {
+        match resolved(key, keeps_empty) {
+            Some(key) if is_reserved(&key) => return Err(reserved()),
+            Some(key) if key.iter().any(|byte| *byte != b'/') => {}
+            // the bucket itself, or what is beside it
+            _ => return Err(S3Error::new(ErrorCode::InvalidURI, "The key's dots lead out of the bucket.")),
+        }
+    }
+    Ok(())
 }
 
 /// A key without its `.` and `..`; `None` if these lead out of the bucket.
-fn resolved(key: &[u8]) -> Option<Vec<u8>> {
+fn resolved(key: &[u8], keeps_empty: bool) -> Option<Vec<u8>> {
     let mut segments: Vec<&[u8]> = Vec::new();
     for segment in key.split(|byte| *byte == b'/') {
         match segment {
             b"." => {}
             b".." => drop(segments.pop()?),
+            b"" if !keeps_empty => {}
             segment => segments.push(segment),
         }
     }

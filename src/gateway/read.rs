@@ -231,14 +231,38 @@ impl Call<'_> {
     pub(super) async fn get(&mut self, read: &ReadObject) -> Result<Response<Body>, Failure> {
         let (source, selection) = self.reading(read)?;
         let headers = &self.accepted.headers;
-        begun_again(|| self.get_once(source.clone(), selection, read, headers)).await
+        let got = begun_again(|| self.get_once(source.clone(), selection, read, headers)).await;
+        self.named_alike(source, got).await
+    }
+
+    /// An answer that nothing changed names the object as the whole answer does: where the store judged, it says its own ETag.
+    async fn named_alike(
+        &self,
+        source: Source,
+        mut answered: Result<Response<Body>, Failure>,
+    ) -> Result<Response<Body>, Failure> {
+        let mode = source.place.rule.etag;
+        if let Err(failure) = &mut answered
+            && failure.code() == ErrorCode::NotModified
+            && let Some((_, shown)) = failure.validators.iter_mut().find(|(name, _)| *name == header::ETAG)
+            && mode == EtagMode::Md5
+            && conditions(&self.accepted.headers, false, mode).is_ok_and(|asked| asked.ours.is_none())
+        {
+            let opening = self.core.head_object(source, None).await?;
+            if let Some(named) = opening.plaintext_etag(self.core, mode, None).await? {
+                *shown =
+                    HeaderValue::from_str(&quoted(&named)).map_err(|_| Failure::ours("an ETag that is no header"))?;
+            }
+        }
+        answered
     }
 
     /// HeadObject.
     pub(super) async fn head(&mut self, read: &ReadObject) -> Result<Response<Body>, Failure> {
         let (source, selection) = self.reading(read)?;
         let headers = &self.accepted.headers;
-        begun_again(|| self.head_once(source.clone(), selection, read, headers)).await
+        let got = begun_again(|| self.head_once(source.clone(), selection, read, headers)).await;
+        self.named_alike(source, got).await
     }
 
     async fn head_once(
@@ -544,7 +568,8 @@ impl<'a> Facts<'a> {
         let mut out = passed_back(&self.opening.headers);
         // what has content is none
         out.remove(DELETE_MARKER);
-        object_headers(self.opening.envelope.metadata(), &read.overrides, &mut out)?;
+        let raw = self.opening.source.place.upstream.profile().capabilities().raw_metadata;
+        object_headers(self.opening.envelope.metadata(), &read.overrides, raw, &mut out)?;
         if let Some(named) = &self.named {
             insert(&mut out, header::ETAG, &quoted(named))?;
         }

@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 pub use body::{IngressBody, MAX_CHUNK_UNRESERVED};
 
 use crate::clock::Timestamp;
+use crate::net::server::Peer;
 use crate::s3::error::{ErrorCode, S3Error};
 use crate::s3::form::is_form;
 use crate::s3::operation::{Operation, effective_headers};
@@ -103,7 +104,8 @@ impl Verifier {
 
     /// Verifies the signature, and reads what is asked. The body is not verified yet: see [`Accepted::body`].
     pub fn accept(&self, parts: Parts, now: Timestamp) -> Result<Accepted, S3Error> {
-        let Parts { method, uri, mut headers, .. } = parts;
+        let Parts { method, uri, mut headers, extensions, .. } = parts;
+        let is_tls = extensions.get::<Peer>().is_some_and(|peer| peer.tls);
         let host = one_host(&uri, &mut headers)?;
         let mut query = Query::parse(uri.query().unwrap_or_default())?;
         let received = fields(&headers);
@@ -152,7 +154,7 @@ impl Verifier {
             }
         }
         let operation = {
-            let effective = effective_headers(Headers::new(&received), &query)?;
+            let effective = effective_headers(Headers::new(&received), &query, is_tls)?;
             let operation = Operation::parse(method.as_str(), target, &query, Headers::new(&effective))?;
             for (name, value) in effective.iter().skip(received.len()) {
                 from_query.push(field(name, value)?);

@@ -124,9 +124,9 @@ const CUSTOMER_KEY: [&str; 3] = ["algorithm", "key", "key-md5"];
 const CUSTOMER_KEYS: [&str; 2] =
     ["x-amz-server-side-encryption-customer-", "x-amz-copy-source-server-side-encryption-customer-"];
 
-/// A key that the client hands to the provider. One that is not whole is refused as the store would, any other as what is
-/// not done here: the provider would have a key.
-fn refuse_customer_key(headers: Headers<'_>, query: &Query, start: &str) -> S3Error {
+/// A key that the client hands to the provider. One that is not whole, or comes in the clear, is refused as the store would, any
+/// other as what is not done here: the provider would have a key.
+fn refuse_customer_key(headers: Headers<'_>, query: &Query, start: &str, is_tls: bool) -> S3Error {
     let wrong = |message| S3Error::new(ErrorCode::InvalidArgument, message);
     let [algorithm, key, md5] = CUSTOMER_KEY.map(|end| {
         let name = format!("{start}{end}");
@@ -140,7 +140,15 @@ fn refuse_customer_key(headers: Headers<'_>, query: &Query, start: &str) -> S3Er
     let Some(key) = key else { return wrong("SSE-C needs an appropriate secret key.") };
     let expected = checksum(ChecksumAlgorithm::Md5, &key);
     let is_its = md5.and_then(|md5| STANDARD.decode(md5).ok()).is_some_and(|md5| md5 == expected.as_bytes());
-    if is_its { S3Error::not_implemented("SSE-C") } else { wrong("The MD5 that was given for SSE-C is not its key's.") }
+    if !is_its {
+        return wrong("The MD5 that was given for SSE-C is not its key's.");
+    }
+    if !is_tls {
+        let message =
+            "Requests with keys for SSE-C must be made over a secure connection, and are not done here at all.";
+        return S3Error::new(ErrorCode::InvalidRequest, message);
+    }
+    S3Error::not_implemented("SSE-C")
 }
 
 fn is_amz(name: &str) -> bool {
@@ -150,12 +158,16 @@ fn is_amz(name: &str) -> bool {
 /// The headers that count: those of the request, and those that a presigned URL carries in its query (`x-amz-acl=…`), as
 /// SDKs that presign put them there. One that stands in both is refused, as is any unknown `x-amz-*`.
 ///
-/// Call it for a request whose signature holds: both places are signed.
-pub fn effective_headers<'a>(headers: Headers<'a>, query: &'a Query) -> Result<Vec<HeaderField<'a>>, S3Error> {
+/// Call it for a request whose signature holds: both places are signed. `is_tls`: nobody on its way could read it.
+pub fn effective_headers<'a>(
+    headers: Headers<'a>,
+    query: &'a Query,
+    is_tls: bool,
+) -> Result<Vec<HeaderField<'a>>, S3Error> {
     let refusal = |name: &str| {
         let lower = name.to_ascii_lowercase();
         if let Some(start) = CUSTOMER_KEYS.into_iter().find(|start| lower.starts_with(start)) {
-            return refuse_customer_key(headers, query, start);
+            return refuse_customer_key(headers, query, start, is_tls);
         }
         let shown: String = name.chars().take(64).filter(char::is_ascii_graphic).collect();
         S3Error::not_implemented(&format!("The header {shown}")).with("Header", shown)
@@ -1111,7 +1123,7 @@ mod tests {
         let go = || {
             let target = Target::parse("host", path, &["unused.example"])?;
             let query = Query::parse(query)?;
-            let headers = effective_headers(Headers::new(fields), &query)?;
+            let headers = effective_headers(Headers::new(fields), &query, true)?;
             Operation::parse(method, target, &query, Headers::new(&headers))
         };
         go().map_err(|e: S3Error| (e.status(), e.code()))
@@ -1262,18 +1274,18 @@ mod tests {
     #[test]
     fn presigned_urls_may_carry_headers_in_their_query() {
         let query = Query::parse("X-Amz-Algorithm=a&X-Amz-Signature=s&x-amz-acl=private&X-Amz-Meta-A=b").unwrap();
-        let headers = effective_headers(Headers::new(&[("host", b"h")]), &query).unwrap();
+        let headers = effective_headers(Headers::new(&[("host", b"h")]), &query, true).unwrap();
         assert_eq!(Headers::new(&headers).one("x-amz-acl"), Ok(Some(&b"private"[..])));
         assert_eq!(Headers::new(&headers).one("x-amz-meta-a"), Ok(Some(&b"b"[..])));
         assert!(!Headers::new(&headers).has("x-amz-signature"));
-        let twice = effective_headers(Headers::new(&[("x-amz-acl", b"p")]), &query);
+        let twice = effective_headers(Headers::new(&[("x-amz-acl", b"p")]), &query, true);
         assert_eq!(twice.err().map(|e| e.code()), Some(ErrorCode::InvalidRequest));
         let injected = Query::parse("x-amz-acl=private%0d%0ax-amz-meta-a:b").unwrap();
-        let injected = effective_headers(Headers::new(&[]), &injected);
+        let injected = effective_headers(Headers::new(&[]), &injected, true);
         assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument));
         for name in ["a%0d%0aset-cookie:b", "a%3A", "a+b", "a%2Fb", "%C3%BC", "a%00", "a%22"] {
             let injected = Query::parse(&format!("x-amz-meta-{name}=v")).unwrap();
-            let injected = effective_headers(Headers::new(&[]), &injected);
+            let injected = effective_headers(Headers::new(&[]), &injected, true);
             assert_eq!(injected.err().map(|e| e.code()), Some(ErrorCode::InvalidArgument), "{name}");
         }
     }

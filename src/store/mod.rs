@@ -259,7 +259,10 @@ impl Upstream {
     pub async fn send_within(&self, request: StoreRequest<'_>) -> Result<Answer, StoreError> {
         let StoreRequest { method, bucket, key, query, headers, body, identity, trace } = request;
         let target = self.target(bucket, key, &query);
-        let is_of_upload = query.has("uploadId") && !headers.contains_key("x-amz-copy-source");
+        // with a condition it may be the object that is missing
+        let is_of_upload = query.has("uploadId")
+            && !headers.contains_key("x-amz-copy-source")
+            && !headers.contains_key(header::IF_MATCH);
         let issuer = self.issuer(identity);
         let identity = match issuer {
             Some(issuer) => Some(issuer.current(&self.clock).await.map_err(StoreError::NoCredentials)?),

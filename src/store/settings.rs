@@ -65,6 +65,9 @@ pub struct Capabilities {
     pub min_part_len: u64,
     /// PutObject with a lock is taken only with a checksum of what is stored.
     pub locks_by_checksum: bool,
+    /// User metadata that is not ASCII is answered byte for byte, not as a word of RFC 2047 as by Amazon S3. The gateway seals it,
+    /// and answers as applications hear it there.
+    pub raw_metadata: bool,
 }
 
 impl Capabilities {
@@ -75,6 +78,7 @@ impl Capabilities {
         equal_parts: false,
         min_part_len: 5 << 20,
         locks_by_checksum: false,
+        raw_metadata: false,
     };
 }
 
@@ -98,7 +102,8 @@ impl Profile {
         let least = Capabilities::LEAST;
         match self {
             Self::Aws => Capabilities { copy_source_if_match: true, locks_by_checksum: true, ..least },
-            Self::Ceph | Self::Minio => Capabilities { copy_source_if_match: true, ..least },
+            Self::Ceph => Capabilities { copy_source_if_match: true, raw_metadata: true, ..least },
+            Self::Minio => Capabilities { copy_source_if_match: true, ..least },
             Self::R2 => Capabilities { equal_parts: true, ..least },
             Self::Gcs => Capabilities { if_none_match: false, ..least },
             Self::B2 => Capabilities { if_none_match: false, min_part_len: 5_000_000, ..least },

@@ -1,7 +1,11 @@
 //! The numbers that Prometheus reads. Labels have few values each: no name of a client's choice becomes one.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -14,9 +18,17 @@ use super::RequestRecord;
 
 type Labels = Vec<(&'static str, &'static str)>;
 
+/// For so long one object raises no second alert of a kind: applications ask again and again.
+const ALERT_PAUSE: Duration = Duration::from_mins(1);
+/// How many objects are remembered for that; all others raise an alert each time.
+const MAX_ALERTS: usize = 4096;
+
 /// All numbers of a process.
 pub struct Metrics {
     registry: Registry,
+    /// By digests of this process's own: what an alert was about, and when.
+    alerted: Mutex<HashMap<u64, Instant>>,
+    digests: RandomState,
     requests: Family<Labels, Counter>,
     errors: Family<Labels, Counter>,
     bytes_in: Counter,
@@ -78,6 +90,8 @@ impl Default for Metrics {
         registry.register_with_unit("memory_limit", "The memory budget", Unit::Bytes, memory_limit.clone());
         Self {
             registry,
+            alerted: Mutex::default(),
+            digests: RandomState::new(),
             requests,
             errors,
             bytes_in,
@@ -130,6 +144,31 @@ impl Metrics {
     pub fn alert(&self, kind: &'static str) {
         self.alerts.get_or_create(&vec![("kind", kind)]).inc();
         tracing::error!(target: "sealgate::alert", kind, "alert");
+    }
+
+    /// A digest of what a request is about, for [`Metrics::alert_about`]. It is of this process alone.
+    #[must_use]
+    pub fn digest(&self, about: (&str, &str)) -> u64 {
+        self.digests.hash_one(about)
+    }
+
+    /// As [`Metrics::alert`], once a minute for each object.
+    pub fn alert_about(&self, kind: &'static str, about: u64) {
+        let now = Instant::now();
+        {
+            let mut alerted = self.alerted.lock().unwrap_or_else(PoisonError::into_inner);
+            let what = self.digests.hash_one((kind, about));
+            if alerted.get(&what).is_some_and(|since| now.duration_since(*since) < ALERT_PAUSE) {
+                return;
+            }
+            if alerted.len() >= MAX_ALERTS {
+                alerted.retain(|_, since| now.duration_since(*since) < ALERT_PAUSE);
+            }
+            if alerted.len() < MAX_ALERTS {
+                alerted.insert(what, now);
+            }
+        }
+        self.alert(kind);
     }
 
     /// Counts a reload of the configuration.
@@ -186,14 +225,20 @@ mod tests {
             completed: true,
         };
         metrics.observe(&record);
-        metrics.alert("integrity");
+        let about = metrics.digest(("host", "/bucket/key"));
+        for _ in 0..3 {
+            metrics.alert_about("integrity", about);
+        }
+        metrics.alert_about("integrity", metrics.digest(("host", "/bucket/other")));
+        metrics.alert_about("not_sealed", about);
         let text = metrics.encode();
         for line in [
             "sealgate_requests_total{operation=\"GetObject\",status=\"5xx\"} 1",
             "sealgate_errors_total{code=\"IntegrityError\",blame=\"integrity\"} 1",
             "sealgate_sent_bytes_total 7",
             "sealgate_upstream_requests_total 2",
-            "sealgate_alerts_total{kind=\"integrity\"} 1",
+            "sealgate_alerts_total{kind=\"integrity\"} 2",
+            "sealgate_alerts_total{kind=\"not_sealed\"} 1",
             "sealgate_request_duration_seconds_bucket{le=\"0.025\",operation=\"GetObject\"} 1",
         ] {
             assert!(text.contains(line), "{line} in {text}");

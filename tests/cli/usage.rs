@@ -86,6 +86,16 @@ fn the_process_leaves_no_core_and_lets_nobody_attach() {
 }
 
 #[test]
+fn the_version_is_told() {
+    let binary = env!("CARGO_BIN_EXE_sealgate");
+    for (argument, more) in [("version", " (object format 1)"), ("--version", ""), ("-V", "")] {
+        let output = Command::new(binary).arg(argument).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(told, format!("sealgate {}{more}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
 fn completions_and_man_pages_know_every_command() {
     let binary = env!("CARGO_BIN_EXE_sealgate");
     let help = Command::new(binary).arg("--help").output().unwrap().stdout;

@@ -208,7 +208,7 @@ impl Call<'_> {
             Ok(state) => match self.complete_if(&place, &names, upload, &state, asked, condition).await {
                 // another Complete was faster, or an earlier one did not come to its last step
                 Err(failure) if failure.code() == ErrorCode::NoSuchUpload => failure,
-                Err(failure) if failure.code() == ErrorCode::InvalidPart => {
+                Err(failure) if matches!(failure.code(), ErrorCode::InvalidPart | ErrorCode::NoSuchKey) => {
                     match self.upload_exists(&place, upload).await {
                         Ok(()) => return Err(failure),
                         Err(gone) if gone.code() == ErrorCode::NoSuchUpload => gone,

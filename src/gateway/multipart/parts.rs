@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use super::super::Call;
 use super::super::copy::SOURCE_VERSION_ID;
 use super::super::error::Failure;
-use super::super::headers::{forwarded_to_reads, quoted, upstream_etag};
+use super::super::headers::{forwarded_to_reads, passed_back, quoted, upstream_etag};
 use super::super::policy::Place;
 use super::super::pump::{self, Plaintext, VerifiedSlot};
 use super::super::read::begun_again;
@@ -73,6 +73,8 @@ struct Taken {
     /// The ETag for the client, without quotes.
     etag: String,
     verified: VerifiedBody,
+    /// What the store answered of a part that is there.
+    answered: HeaderMap,
 }
 
 impl Call<'_> {
@@ -90,9 +92,10 @@ impl Call<'_> {
         let len = ingress.len();
         let plaintext = Plaintext::Ingress(Box::new(ingress));
         let taken = self.take_part((&place, &names, upload), &state, number, plaintext, len).await?;
-        let mut out = HeaderMap::new();
+        let mut out = taken.answered;
         answered_checksum(&taken.verified, &mut out)?;
         out.remove("x-amz-checksum-type");
+        out.remove(header::LAST_MODIFIED);
         let etag =
             HeaderValue::from_str(&quoted(&taken.etag)).map_err(|_| Failure::ours("an ETag that is no header"))?;
         out.insert(header::ETAG, etag);
@@ -162,6 +165,7 @@ impl Call<'_> {
             self.exchange.failure.take().unwrap_or_else(refused)
         })?;
         let etag = upstream_etag(&answer.headers).ok_or_else(|| Failure::upstream("a part without an ETag"))?;
+        let answered = if staged { HeaderMap::new() } else { passed_back(&answer.headers) };
         discard_answer(answer).await;
         let verified = verified.take()?;
         if staged {
@@ -180,7 +184,7 @@ impl Call<'_> {
             let attempt = PartAttempt { part_no: number, p: len, salt: salt_bytes, upstream_etag: &etag, checksum };
             part_etag(&attempt, dek)?
         };
-        Ok(Taken { etag, verified })
+        Ok(Taken { etag, verified, answered })
     }
 
     /// What the store says to the caller who sends a part: the gateway, which keeps it in its own bucket, would be let in. It is

@@ -174,6 +174,13 @@ async fn keys_that_lead_elsewhere_are_nobodys() {
         ("//.sealgate/u/x", (403, "AccessDenied")),
         ("./.sealgate/u/x", (403, "AccessDenied")),
         ("a/../.sealgate/u/x", (403, "AccessDenied")),
+        // to a proxy that merges slashes first, or by whose reading it is the bucket itself
+        ("a//../.sealgate/u/x", (403, "AccessDenied")),
+        ("//../other/k", (400, "InvalidURI")),
+        ("a//../../other/k", (400, "InvalidURI")),
+        ("a/..", (400, "InvalidURI")),
+        (".", (400, "InvalidURI")),
+        (".//", (400, "InvalidURI")),
     ] {
         let expected = (expected.0, expected.1.to_owned());
         let get = code(app.get("data", key).await);

@@ -485,16 +485,39 @@ async fn a_redirect_is_not_followed() {
     assert!(elsewhere.requests.lock().unwrap().is_empty());
 }
 
+/// How many alerts of a kind were raised.
+fn alerts(lied: &Lied, kind: &str) -> u64 {
+    let text = lied.rig.metrics.encode();
+    let start = format!("sealgate_alerts_total{{kind=\"{kind}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_not_what_was_written_raises_one_alert_a_minute() {
+    let lied = Lied::new().await;
+    let app = lied.app();
+    for key in ["a", "b"] {
+        app.put("data", key, "content").await.unwrap();
+    }
+    lied.liar.lies(|asked, told| {
+        if asked.method == Method::GET {
+            told.body[0] ^= 1;
+        }
+    });
+    for _ in 0..3 {
+        assert!(integrity(app.get("data", "a").await));
+    }
+    assert_eq!(alerts(&lied, "integrity"), 1, "applications ask again");
+    assert!(integrity(app.get("data", "b").await));
+    assert_eq!(alerts(&lied, "integrity"), 2, "of another object it says nothing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_raises_an_alert() {
     let lied = Lied::new().await;
     let app = lied.app();
     app.put("data", "k", "text").await.unwrap();
-    let told = |kind: &str| {
-        let text = lied.rig.metrics.encode();
-        let start = format!("sealgate_alerts_total{{kind=\"{kind}\"}} ");
-        text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok()).unwrap_or(0)
-    };
+    let told = |kind: &str| alerts(&lied, kind);
     assert_eq!(told("upstream_redirect"), 0);
     lied.liar.lies(|_, told| {
         told.status = StatusCode::TEMPORARY_REDIRECT;

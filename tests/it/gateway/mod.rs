@@ -1,6 +1,7 @@
 //! The gateway in process: real HTTP on loopback, the embedded store as its provider.
 
 mod anonymous;
+mod drop_in;
 mod etags;
 mod forms;
 mod gc;
@@ -11,6 +12,7 @@ mod lies;
 mod limits;
 mod multipart;
 mod operations;
+mod presigned;
 mod process;
 mod profiles;
 mod reads;

@@ -124,7 +124,7 @@ async fn odd_keys_are_kept_and_reserved_ones_refused() {
     let app = rig.app();
     let long = "k".repeat(1024);
     let keys =
-        ["a//b", "a/../up", "./.", "trail/", "sp ace+plus", "per%2Fcent", "ünïcødé/😀", "a?b#c&d=e", "<&>\"'", &long];
+        ["a//b", "a/../up", "./.x", "trail/", "sp ace+plus", "per%2Fcent", "ünïcødé/😀", "a?b#c&d=e", "<&>\"'", &long];
     for key in keys {
         app.put("data", key, key.as_bytes().to_vec()).await.unwrap();
         assert_eq!(app.get("data", key).await.unwrap().body, key.as_bytes(), "{key}");
@@ -302,6 +302,43 @@ async fn copies_are_right_within_and_across_keks_and_on_every_profile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_go_from_one_store_to_another() {
+    let other = Rig::new().await;
+    let plan = super::rig::Plan { elsewhere: Some(other.provider.address), ..Default::default() };
+    let rig = Rig::with(plan).await;
+    let app = rig.app();
+    let body = noise(6 << 20, 3);
+    let headers = [("content-type", "text/plain"), ("x-amz-meta-a", "1")];
+    app.put_with("data", "src", &headers, body.clone()).await.unwrap();
+    let replace = [("x-amz-copy-source", "data/src"), ("x-amz-metadata-directive", "REPLACE"), ("x-amz-meta-b", "2")];
+    for (key, headers, meta) in [("copy", &replace[..1], ("1", "")), ("replaced", &replace[..], ("", "2"))] {
+        app.put_with("second", key, headers, "").await.unwrap();
+        let got = app.get("second", key).await.unwrap();
+        assert!(got.body == body);
+        assert_eq!((got.header("x-amz-meta-a"), got.header("x-amz-meta-b")), meta, "{key}");
+    }
+    // and back, whole and as parts
+    app.put_with("data", "back", &[("x-amz-copy-source", "second/copy")], "").await.unwrap();
+    assert!(app.get("data", "back").await.unwrap().body == body);
+    let id = super::multipart::create(&app, "data", "parts", &[]).await;
+    let mut parts = Vec::new();
+    for (number, range) in [("1", "bytes=0-5242879"), ("2", "bytes=5242880-6291455")] {
+        let headers = [("x-amz-copy-source", "second/copy"), ("x-amz-copy-source-range", range)];
+        let query = [("partNumber", number), ("uploadId", id.as_str())];
+        let made = app.send(Method::PUT, "data", "parts", &query, &headers, Some("".into())).await.unwrap();
+        let etag = elements(&made.text(), "ETag").remove(0).replace("&quot;", "\"");
+        parts.push((number.parse().unwrap(), etag));
+    }
+    super::multipart::complete(&app, ("data", "parts", &id), &parts).await.unwrap();
+    assert!(app.get("data", "parts").await.unwrap().body == body);
+    // each store has its own, and a list has both
+    assert_eq!(other.stored("up-second").await.len(), 2);
+    assert!(rig.stored("up-second").await.is_empty() && other.stored("up-data").await.is_empty());
+    let shown = app.list("", &[]).await.unwrap().text();
+    assert_eq!(elements(&shown, "Name"), ["data", "other", "second", "team-red"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_are_deleted_and_the_reserved_ones_refused_one_by_one() {
     let rig = Rig::new().await;
     let app = rig.app();
@@ -356,8 +393,11 @@ async fn what_is_not_built_is_501_and_nothing_is_forwarded() {
     let md5 = base64::engine::general_purpose::STANDARD.encode(checksum(ChecksumAlgorithm::Md5, &[7; 32]).as_bytes());
     let whole =
         [(algorithm, "AES256"), (key, text.as_str()), ("x-amz-server-side-encryption-customer-key-md5", md5.as_str())];
-    for (headers, status) in [(&whole[..], 501), (&whole[..2], 400), (&whole[1..], 400)] {
-        assert_eq!(app.put_with("data", "k", headers, "x").await.unwrap_err().0, status);
+    // nor is one taken in the clear
+    for (headers, code) in
+        [(&whole[..], "InvalidRequest"), (&whole[..2], "InvalidArgument"), (&whole[1..], "InvalidArgument")]
+    {
+        assert_eq!(app.put_with("data", "k", headers, "x").await.unwrap_err(), (400, code.to_owned()));
     }
     assert_eq!(before, rig.provider.stats.accepted.load(std::sync::atomic::Ordering::Relaxed));
 }

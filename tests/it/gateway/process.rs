@@ -314,6 +314,77 @@ fn load(
     })
 }
 
+/// A configuration's text before its credential, and another credential, whose secret lies beside it.
+fn new_credential(dir: &Path, text: &str) -> (String, String) {
+    let secret_file = dir.join("new.secret");
+    std::fs::write(&secret_file, "the secret of the new credential\n").unwrap();
+    std::fs::set_permissions(&secret_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (head, block) = text.split_once("[[credential]]").unwrap();
+    let tenant = block.lines().find(|line| line.starts_with("tenant")).unwrap();
+    let credential = format!(
+        "[[credential]]\naccess_key_id = \"AKNEW\"\nsecret_file = \"new.secret\"\n{tenant}\nbuckets = [\"*\"]\n"
+    );
+    assert!(block.contains("credentials"));
+    (head.to_owned(), credential)
+}
+
+/// A body that somebody feeds.
+struct Fed(tokio::sync::mpsc::Receiver<bytes::Bytes>);
+
+impl http_body::Body for Fed {
+    type Data = bytes::Bytes;
+    type Error = sealgate::net::body::BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(http_body::Frame::data(piece))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_under_way_end_under_the_rules_they_began_with() {
+    use http_body_util::BodyExt as _;
+    use sealgate::store::{Identity, Payload, StoreRequest};
+
+    let served = serve();
+    let (socket, config) = (served.dir.join("admin.sock"), served.dir.join("serve.toml"));
+    let (large, new) = (noise(64 << 20, 1), noise(3 << 20, 2));
+    served.app.put("demo", "large", large.clone()).await.unwrap();
+    // a read whose answer has begun, and a write whose body has
+    let held = served.app.begin("demo", "large").await;
+    let (feed, fed) = tokio::sync::mpsc::channel(1);
+    let (upstream, len) = (Arc::clone(&served.app.0), new.len() as u64);
+    let writing = tokio::spawn(async move {
+        let request = StoreRequest {
+            method: http::Method::PUT,
+            bucket: Some("demo"),
+            key: Some(b"new"),
+            query: sealgate::sigv4::uri::Query::default(),
+            headers: http::HeaderMap::new(),
+            body: Payload::Stream { body: Fed(fed).boxed_unsync(), len },
+            identity: Identity::Own,
+            trace: None,
+        };
+        upstream.send(request).await.map(|answer| answer.status.as_u16())
+    });
+    feed.send(new[..1 << 20].to_vec().into()).await.unwrap();
+    let before = std::fs::read_to_string(&config).unwrap();
+    let (head, credential) = new_credential(&served.dir, &before);
+    std::fs::write(&config, format!("{head}{credential}")).unwrap();
+    assert_eq!(reload(&socket).0, Some(0));
+    assert_eq!(served.app.head("demo", "large").await.unwrap_err().0, 403, "it is nobody's credential any more");
+    for piece in new[1 << 20..].chunks(1 << 20) {
+        feed.send(piece.to_vec().into()).await.unwrap();
+    }
+    drop(feed);
+    assert_eq!(writing.await.unwrap().unwrap(), 200);
+    assert!(held.bytes(65 << 20).await.unwrap() == large);
+    let other = Client::new(served.address, "AKNEW", "the secret of the new credential");
+    assert!(other.get("demo", "new").await.unwrap().body == new);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_and_credential_are_exchanged_under_load_without_a_failed_request() {
     let files = Files::new();
@@ -330,13 +401,7 @@ async fn certificate_and_credential_are_exchanged_under_load_without_a_failed_re
 
     let config = served.dir.join("serve.toml");
     let before = std::fs::read_to_string(&config).unwrap();
-    let secret_file = served.dir.join("new.secret");
-    std::fs::write(&secret_file, "the secret of the new credential\n").unwrap();
-    std::fs::set_permissions(&secret_file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let credential = "[[credential]]\naccess_key_id = \"AKNEW\"\nsecret_file = \"new.secret\"\ntenant = \"demo\"\nbuckets = [\"*\"]\n";
-    let (head, block) = before.split_once("[[credential]]").unwrap();
-    let tenant = block.lines().find(|line| line.starts_with("tenant")).unwrap();
-    let credential = credential.replace("tenant = \"demo\"", tenant);
+    let (head, credential) = new_credential(&served.dir, &before);
 
     // both credentials, and another certificate
     assert_eq!(new().head("demo", "old-0").await.unwrap_err().0, 403);
@@ -370,8 +435,6 @@ async fn certificate_and_credential_are_exchanged_under_load_without_a_failed_re
     for task in old_load {
         count += task.await.unwrap();
     }
-    let buckets = "buckets = [\"*\"]";
-    assert!(block.contains("credentials") && credential.contains(buckets));
     std::fs::write(&config, format!("{head}{credential}").replace("log = \"debug\"", "log = \"warn\"")).unwrap();
     served.gateway.signal(Signal::HUP);
     until("the old credential is refused", || async { old().head("demo", "old-0").await.is_err() }).await;

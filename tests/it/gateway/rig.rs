@@ -256,6 +256,8 @@ pub struct Plan {
     pub min_part: u64,
     /// The provider as the gateway reaches it, if not directly.
     pub through: Option<SocketAddr>,
+    /// Another provider, where `second` is then.
+    pub elsewhere: Option<SocketAddr>,
     pub state_bucket: Option<String>,
     /// Whether applications have an identity of their own at the provider, APPLICATION.
     pub has_app_identity: bool,
@@ -281,6 +283,7 @@ impl Default for Plan {
             open: Access::ReadOnly,
             min_part: 5 << 20,
             through: None,
+            elsewhere: None,
             state_bucket: None,
             has_app_identity: false,
             upstream_requests: 512,
@@ -303,7 +306,7 @@ pub struct Rig {
 fn rule(name: &str, upstream_name: &str, id: &str, tenant: &str, kek: &str, plan: &Plan) -> BucketRule {
     BucketRule {
         name: NamePattern::parse(name).unwrap(),
-        upstream: "main".to_owned(),
+        upstream: if name == "second" && plan.elsewhere.is_some() { "elsewhere" } else { "main" }.to_owned(),
         upstream_name: Template::parse(upstream_name).unwrap(),
         id: Template::parse(id).unwrap(),
         tenant: tenant.parse().unwrap(),
@@ -440,6 +443,14 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
         max_requests: plan.upstream_requests,
         checksums: plan.checksums,
     };
+    let mut upstreams = vec![upstream.clone()];
+    upstreams.extend(plan.elsewhere.map(|address| UpstreamSettings {
+        name: "elsewhere".to_owned(),
+        endpoint: format!("http://{address}").parse().unwrap(),
+        ..upstream
+    }));
+    let upstreams =
+        upstreams.into_iter().map(|settings| Arc::new(Upstream::new(settings, Arc::new(SystemClock)).unwrap()));
     let settings = Settings {
         region: REGION.to_owned(),
         domains: vec!["s3.test".to_owned()],
@@ -461,7 +472,7 @@ pub fn gateway(plan: &Plan, provider: SocketAddr, keyring: &Arc<Keyring>, metric
     };
     Gateway::new(Components {
         settings,
-        upstreams: vec![Arc::new(Upstream::new(upstream, Arc::new(SystemClock)).unwrap())],
+        upstreams: upstreams.collect(),
         keys: Arc::clone(keyring) as Arc<dyn sealgate::keys::KeyProvider>,
         clock: Arc::new(SystemClock),
         random: random(),
