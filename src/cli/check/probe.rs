@@ -13,6 +13,7 @@ use crate::s3::xml::{
     Answer as XmlAnswer, CompleteMultipartUploadResult, CompletedPart, InitiateMultipartUploadResult,
     complete_multipart_upload_xml, unquoted,
 };
+use crate::store::settings::Profile;
 use crate::store::{Answer, StoreError, Upstream, error_in_200};
 
 /// An ETag that no object has.
@@ -66,7 +67,7 @@ pub(super) async fn run(client: &Upstream, tried: &Tried, tag: &str, env: &mut E
         let absent = Condition::of(put("if-none-match", "*").await);
         let writes = Condition::of(put("if-match", NO_ETAG).await);
         let reads = Condition::of(send(client, Method::GET, at, &[("if-match", NO_ETAG)], None).await);
-        let source = format!("/{bucket}/{key}");
+        let source = format!("{bucket}/{key}");
         let copy = [
             ("x-amz-copy-source", source.as_str()),
             ("x-amz-copy-source-if-match", NO_ETAG),
@@ -92,6 +93,20 @@ pub(super) async fn run(client: &Upstream, tried: &Tried, tag: &str, env: &mut E
     say("parts of several lengths in one upload", &parts)?;
     removed.map_err(|error| error.to_string())?;
     let promised = tried.profile.capabilities();
+    let name = Profile::ALL.iter().find(|(_, profile)| *profile == tried.profile).map_or("", |(name, _)| name);
+    let yes = |promised| if promised { "yes" } else { "no" };
+    let least = format!("{} B", promised.min_part_len);
+    say(&format!("what the profile `{name}` promises, and what was found"), &"")?;
+    for (what, promised, found) in [
+        ("copies honour x-amz-copy-source-if-match", yes(promised.copy_source_if_match), copies.to_string()),
+        ("writes take If-None-Match", yes(promised.if_none_match), absent.to_string()),
+        ("parts of several lengths", yes(!promised.equal_parts), parts),
+        ("smallest part that is not the last", &least, "not tried below 5 MiB".to_owned()),
+        ("locks want a checksum of what is stored", yes(promised.locks_by_checksum), "not tried".to_owned()),
+        ("metadata that is not ASCII byte for byte", yes(promised.raw_metadata), "not tried".to_owned()),
+    ] {
+        say(&format!("  {what:<42} {promised:<10}"), &found)?;
+    }
     if !matches!(reads, Condition::Honoured) {
         return Err(
             "the store does not honour If-Match on reads: an object that changes within a read would be refused"
