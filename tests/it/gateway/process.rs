@@ -671,6 +671,31 @@ async fn gc_removes_what_a_crashed_upload_left_and_nothing_of_a_live_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn buckets_stores_and_limits_are_exchanged_by_a_reload() {
+    let served = serve();
+    let (socket, config) = (served.dir.join("admin.sock"), served.dir.join("serve.toml"));
+    let long = "m".repeat(1000);
+    let put = async |bucket| served.app.put_with(bucket, "k", &[("x-amz-meta-m", long.as_str())], "content").await;
+    put("demo").await.unwrap();
+    let good = std::fs::read_to_string(&config).unwrap();
+    // the bucket goes by another name, its store too, and less metadata is taken
+    let other = good
+        .replace("name = \"embedded\"", "name = \"renamed\"")
+        .replace("upstream = \"embedded\"", "upstream = \"renamed\"")
+        .replace("name = \"*\"\nupstream =", "name = \"app-*\"\nupstream =")
+        .replace("[telemetry]", "[limits]\nmetadata = \"512 B\"\n[telemetry]");
+    std::fs::write(&config, &other).unwrap();
+    assert_eq!(reload(&socket), (Some(0), "the configuration was read again\n".to_owned()));
+    assert_eq!(served.app.get("app-demo", "k").await.unwrap().body, "content");
+    assert_eq!(served.app.get("demo", "k").await.unwrap_err(), (404, "NoSuchBucket".to_owned()));
+    assert_eq!(put("app-demo").await.unwrap_err(), (400, "MetadataTooLarge".to_owned()));
+    std::fs::write(&config, &good).unwrap();
+    assert_eq!(reload(&socket).0, Some(0));
+    put("demo").await.unwrap();
+    assert_eq!(served.app.get("app-demo", "k").await.unwrap_err().0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_counted_of_a_credential_is_kept_over_a_reload() {
     let served = serve();
     let (socket, config) = (served.dir.join("admin.sock"), served.dir.join("serve.toml"));
