@@ -292,7 +292,7 @@ fn application(
     Upstream::new(settings, Arc::clone(clock)).map_err(Failure::failed)
 }
 
-/// The longest answer to the beginning of an upload.
+/// The longest answer about an upload.
 const MAX_ANSWER_LEN: usize = 64 << 10;
 
 /// Begins an upload through the gateway, sends a part that waits, and aborts it: the bucket of its records must take them.

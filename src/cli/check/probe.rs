@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::super::Environment;
-use super::{Tried, send, send_asking};
+use super::{MAX_ANSWER_LEN, Tried, send, send_asking};
 use crate::gateway::records::CHECK_PREFIX;
 use crate::object::PartNumber;
 use crate::s3::xml::{
@@ -20,7 +20,6 @@ use crate::store::{Answer, StoreError, Upstream, error_in_200};
 const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 /// The smallest part that every store takes in the middle, and a byte more.
 static PART: [u8; (5 << 20) + 1] = [0; (5 << 20) + 1];
-const MAX_ANSWER_LEN: usize = 64 << 10;
 
 /// What became of a condition that does not hold.
 enum Condition {
